@@ -1,0 +1,1 @@
+//! Whole nodes under test, and the benchmarks.

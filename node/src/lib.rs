@@ -1,0 +1,1 @@
+//! A mail node: SMTP and LMTP in, POP3 out.

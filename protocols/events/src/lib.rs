@@ -1,0 +1,1 @@
+//! What happens in a mailbox, and how it is written down.

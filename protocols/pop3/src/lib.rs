@@ -1,0 +1,1 @@
+//! POP3 as a value without I/O: commands, replies, the session.

@@ -1,0 +1,1 @@
+//! SASL mechanisms as values without I/O: PLAIN, LOGIN, SCRAM-SHA-256.

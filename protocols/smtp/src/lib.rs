@@ -1,0 +1,1 @@
+//! SMTP and LMTP as values without I/O: commands, replies, the data phase, the session.
