@@ -1,1 +1,3 @@
-//! The actors: sessions, mailboxes, the log, listeners on the network, and their supervisor.
+//! The actors: sessions, mailboxes, the log, network listeners, and their supervisor.
+
+pub mod auth;
