@@ -1,3 +1,18 @@
 //! The actors: sessions, mailboxes, the log, network listeners, and their supervisor.
+//!
+//! Beside the node this is the only crate that knows actix. What an actor decides is a plain struct or a plain value
+//! of a protocol crate; the actor is its edge to time, sockets and stores, which are handed in.
 
+pub mod acceptor;
+pub mod admission;
 pub mod auth;
+pub mod delivery;
+pub mod drain;
+pub mod log;
+pub mod mailbox;
+pub mod metrics;
+pub mod observe;
+pub mod pop3_session;
+pub mod supervisor;
+pub mod transfer_session;
+pub mod transport;

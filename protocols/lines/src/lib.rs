@@ -36,7 +36,13 @@ impl Framer {
     /// A framer for lines of at most `line_octets_max` octets, line end included.
     #[must_use]
     pub fn new(line_octets_max: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, searched: 0, line_octets_max, discarding: false }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            line_octets_max,
+            discarding: false,
+        }
     }
 
     /// Changes the limit for the frames that follow.
@@ -53,7 +59,10 @@ impl Framer {
     /// The next whole line, if there is one.
     pub fn next_frame(&mut self) -> Option<Frame> {
         let from = self.searched.max(self.start);
-        let found = self.buffer.get(from..).and_then(|rest| memchr::memchr(b'\n', rest));
+        let found = self
+            .buffer
+            .get(from..)
+            .and_then(|rest| memchr::memchr(b'\n', rest));
         let Some(offset) = found else {
             self.without_line_end();
             return None;
@@ -138,7 +147,13 @@ mod tests {
     #[test]
     fn the_same_frames_come_out_whatever_the_chunk_size() {
         let stream = b"STAT\r\n\r\nLIST 1\nabcdefghijklmnopqrstuvwxyz\r\nQUIT\r\n";
-        let expected = vec![line("STAT"), line(""), line("LIST 1"), Frame::TooLong, line("QUIT")];
+        let expected = vec![
+            line("STAT"),
+            line(""),
+            line("LIST 1"),
+            Frame::TooLong,
+            line("QUIT"),
+        ];
         for chunk in 1..=stream.len() {
             assert_eq!(cut(stream, chunk, 20), expected, "chunk size {chunk}");
         }

@@ -1,1 +1,37 @@
 //! SMTP and LMTP as values without I/O: commands, replies, the data phase, the session.
+//!
+//! [`Session`] is the server's side of RFC 5321 (SMTP) and RFC 2033 (LMTP). Lines go in, [`Step`]s come out;
+//! when the session needs to know something about the world it says so with one outstanding [`Ask`]. The
+//! octets of a message never pass through the session: between [`Step::Data`] and [`Session::data_ended`]
+//! the driver feeds a [`DataDecoder`] and puts what comes out of it wherever messages are kept.
+//!
+//! The node takes mail for its own domains and nothing else, so there is no `AUTH`, no relaying and no queue
+//! here. `RFC.md` beside this crate lists what is claimed, where it is done and which test shows it.
+//!
+//! What is deliberately absent: sockets, time, a clock, and any knowledge of who the users are.
+#![warn(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::string_slice
+)]
+
+mod address;
+mod command;
+mod data;
+mod hops;
+pub mod limits;
+mod path;
+mod reply;
+mod session;
+pub mod trace;
+mod turn;
+
+pub use address::{Address, AddressError, Domain};
+pub use command::{BodyKind, ClientName, Command, MailParameters, SyntaxError};
+pub use data::{DataDecoder, DataEnd, Progress};
+pub use hops::HopCounter;
+pub use path::{ForwardPath, ReversePath};
+pub use reply::{Replies, Reply, too_many_connections};
+pub use session::{Options, Protocol, Security, Session};
+pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step, Transmission};

@@ -1,0 +1,215 @@
+//! Who may come in: connection counts in all, for each address and for each user.
+//!
+//! A permit is a value that travels with what it admits and gives its place back when it is dropped, however that
+//! comes about. Trusted networks are left out of what is counted for each address.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use mailhorn_events::AccountId;
+use parking_lot::Mutex;
+
+/// How many may be in at a time.
+#[derive(Debug, Clone)]
+pub struct AdmissionLimits {
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections from one address (an IPv6 /64 is one address).
+    pub per_address_max: usize,
+    /// Logged-in sessions of one user.
+    pub per_user_max: usize,
+    /// Networks whose addresses are not counted.
+    pub trusted_networks: Vec<IpNet>,
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Connections in all.
+    Total,
+    /// Connections from this address.
+    Address,
+    /// Sessions of this user.
+    User,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    addresses: HashMap<IpAddr, usize>,
+    users: HashMap<AccountId, usize>,
+}
+
+/// The counts of one protocol.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    limits: Arc<AdmissionLimits>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+/// A connection's place.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    counts: Arc<Mutex<Counts>>,
+    address: Option<IpAddr>,
+}
+
+/// A logged-in session's place.
+#[derive(Debug)]
+pub struct UserPermit {
+    counts: Arc<Mutex<Counts>>,
+    user: AccountId,
+}
+
+impl Admission {
+    /// Nobody is in.
+    #[must_use]
+    pub fn new(limits: AdmissionLimits) -> Self {
+        Self { limits: Arc::new(limits), counts: Arc::default() }
+    }
+
+    /// A place for a connection from `peer`.
+    ///
+    /// # Errors
+    ///
+    /// The limit that was reached.
+    pub fn connection(&self, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
+        let trusted = self.limits.trusted_networks.iter().any(|network| network.contains(&peer));
+        let address = (!trusted).then(|| counted_as(peer));
+        let mut counts = self.counts.lock();
+        if counts.total >= self.limits.connections_max {
+            return Err(Refusal::Total);
+        }
+        if let Some(address) = address {
+            let count = counts.addresses.entry(address).or_default();
+            if *count >= self.limits.per_address_max {
+                return Err(Refusal::Address);
+            }
+            *count += 1;
+        }
+        counts.total += 1;
+        Ok(ConnectionPermit { counts: Arc::clone(&self.counts), address })
+    }
+
+    /// A place for a session of `user`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::User`].
+    pub fn user(&self, user: AccountId) -> Result<UserPermit, Refusal> {
+        let mut counts = self.counts.lock();
+        let count = counts.users.entry(user).or_default();
+        if *count >= self.limits.per_user_max {
+            return Err(Refusal::User);
+        }
+        *count += 1;
+        Ok(UserPermit { counts: Arc::clone(&self.counts), user })
+    }
+
+    /// Connections that are in.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.counts.lock().total
+    }
+}
+
+/// One customer often holds a whole IPv6 /64, and may take a new address of it for each connection.
+fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        v4 => v4,
+    }
+}
+
+fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut entry) = counts.entry(key) {
+        if *entry.get() <= 1 {
+            entry.remove();
+        } else {
+            *entry.get_mut() -= 1;
+        }
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock();
+        counts.total = counts.total.saturating_sub(1);
+        if let Some(address) = self.address {
+            give_back(&mut counts.addresses, address);
+        }
+    }
+}
+
+impl Drop for UserPermit {
+    fn drop(&mut self) {
+        give_back(&mut self.counts.lock().users, self.user);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn admission() -> Admission {
+        Admission::new(AdmissionLimits {
+            connections_max: 4,
+            per_address_max: 2,
+            per_user_max: 1,
+            trusted_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_its_own_limit_and_a_dropped_permit_gives_its_place_back() {
+        let admission = admission();
+        let first = admission.connection(ip("192.0.2.1")).unwrap();
+        let _second = admission.connection(ip("192.0.2.1")).unwrap();
+        assert_eq!(admission.connection(ip("192.0.2.1")).unwrap_err(), Refusal::Address);
+        drop(first);
+        let _third = admission.connection(ip("192.0.2.1")).unwrap();
+        assert_eq!(admission.connections(), 2);
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_address() {
+        let admission = admission();
+        let _a = admission.connection(ip("2001:db8::1")).unwrap();
+        let _b = admission.connection(ip("2001:db8::2")).unwrap();
+        assert_eq!(admission.connection(ip("2001:db8::3")).unwrap_err(), Refusal::Address);
+        let _other = admission.connection(ip("2001:db8:0:1::3")).unwrap();
+    }
+
+    #[test]
+    fn a_trusted_network_is_bound_by_the_total_alone() {
+        let admission = admission();
+        let permits: Vec<_> = (0..4).map(|_| admission.connection(ip("127.0.0.1")).unwrap()).collect();
+        assert_eq!(admission.connection(ip("127.0.0.1")).unwrap_err(), Refusal::Total);
+        drop(permits);
+        assert_eq!(admission.connections(), 0);
+        assert!(admission.counts.lock().addresses.is_empty());
+    }
+
+    #[test]
+    fn a_user_has_a_limit_of_sessions() {
+        let admission = admission();
+        let user = AccountId(Uuid::from_u128(1));
+        let permit = admission.user(user).unwrap();
+        assert_eq!(admission.user(user).unwrap_err(), Refusal::User);
+        drop(permit);
+        assert!(admission.user(user).is_ok());
+        assert!(admission.counts.lock().users.is_empty());
+    }
+}

@@ -1,0 +1,65 @@
+//! What became of log-ins, in figures.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The figures of a process since it began.
+#[derive(Debug, Default)]
+pub(super) struct AuthCounters {
+    pub(super) accepted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) throttled: AtomicU64,
+    pub(super) unavailable: AtomicU64,
+    pub(super) line_full: AtomicU64,
+    pub(super) remembered_hits: AtomicU64,
+    pub(super) argon2_runs: AtomicU64,
+    pub(super) scram_upgrades: AtomicU64,
+}
+
+/// [`AuthCounters`] at one time. All of them only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AuthCounts {
+    /// Log-ins that were right.
+    pub accepted: u64,
+    /// Log-ins that were wrong.
+    pub refused: u64,
+    /// Log-ins refused unheard, for too many failures before them.
+    pub throttled: u64,
+    /// Log-ins that could not be checked: the directory was away, or the line of password checks was full.
+    pub unavailable: u64,
+    /// Password checks for which the line was full: [`AuthOptions::waiting_max`] was reached.
+    ///
+    /// [`AuthOptions::waiting_max`]: super::AuthOptions::waiting_max
+    pub line_full: u64,
+    /// Passwords that were remembered, so argon2 was not run.
+    pub remembered_hits: u64,
+    /// Passwords checked with argon2, for users who do not exist too.
+    pub argon2_runs: u64,
+    /// Accounts that got SCRAM keys at a log-in.
+    pub scram_upgrades: u64,
+    /// Addresses and pairs of address and user whose failures were forgotten before their time:
+    /// [`FailureLimits::entries_max`] was reached.
+    ///
+    /// [`FailureLimits::entries_max`]: super::FailureLimits::entries_max
+    pub failures_forgotten: u64,
+}
+
+impl AuthCounters {
+    pub(super) fn snapshot(&self, failures_forgotten: u64) -> AuthCounts {
+        AuthCounts {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            throttled: self.throttled.load(Ordering::Relaxed),
+            unavailable: self.unavailable.load(Ordering::Relaxed),
+            line_full: self.line_full.load(Ordering::Relaxed),
+            remembered_hits: self.remembered_hits.load(Ordering::Relaxed),
+            argon2_runs: self.argon2_runs.load(Ordering::Relaxed),
+            scram_upgrades: self.scram_upgrades.load(Ordering::Relaxed),
+            failures_forgotten,
+        }
+    }
+}
+
+/// Counts one more. The figures order nothing, so no ordering is asked for.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,439 @@
+//! The log: every change of this process becomes durable here, in one line, in groups.
+//!
+//! **Owns** the numbers of this process's log and the thread that commits. **Guarantees** that a change is answered
+//! *done* only after it is durable and every mailbox actor has been told, that records have no holes, and that a
+//! commit whose outcome is unknown is repeated, the same group under the same number, before anything comes behind
+//! it. **Never** decides whether mail is taken.
+//!
+//! The front ([`LogHandle`]) is a bounded channel that sessions put changes into; whatever has gathered while one
+//! group was on its way to the disk is the next group, so one sync serves many.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use mailhorn_events::{Generation, Stamp};
+use mailhorn_ports::{Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, Verdict};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::mailbox::Mailboxes;
+use crate::metrics::Metrics;
+use crate::observe::{Alive, Kind};
+use crate::supervisor::{Exit, ExitGuard};
+
+/// Octets of content in one group at most (about: the change that passes it is still taken).
+pub const GROUP_OCTETS_MAX: usize = 4 * 1024 * 1024;
+/// How long a note that no longer counts may wait for a group to travel with.
+pub const FORGET_PAUSE: Duration = Duration::from_millis(100);
+/// The first pause before an unknown commit is repeated; it doubles.
+pub const REPEAT_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause before an unknown commit is repeated.
+pub const REPEAT_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The pause between two steps of housekeeping while there is more to do.
+pub const MAINTAIN_STEP_PAUSE: Duration = Duration::from_millis(5);
+
+/// How the log behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOptions {
+    /// How long a change may wait for its outcome before its session calls it unknown.
+    pub append_deadline: Duration,
+    /// Changes that wait at most. Beyond, a change is refused at once: the sender tries later.
+    pub queue_changes_max: usize,
+    /// Changes in one group at most.
+    pub group_changes_max: usize,
+    /// How often housekeeping gets a turn when it has said that there is nothing more to do.
+    pub maintain_pause: Duration,
+    /// How long records are kept at most (`events.retention`).
+    pub retention: Duration,
+    /// How long notes of deliveries count (`smtp.duplicate_window`).
+    pub duplicate_window: Duration,
+}
+
+/// What became of a change that was put into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable; and this is the store's verdict.
+    Done(Verdict),
+    /// It may be durable, now or later.
+    Unknown,
+    /// It was not tried: the queue is full, or the log waits for a commit whose outcome is unknown.
+    Refused,
+}
+
+#[derive(Debug)]
+struct Request {
+    change: Change,
+    reply: Option<oneshot::Sender<Outcome>>,
+}
+
+/// Where sessions put their changes.
+#[derive(Debug, Clone)]
+pub struct LogHandle {
+    queue: mpsc::Sender<Request>,
+    kind: Arc<Kind>,
+    metrics: Arc<Metrics>,
+    append_deadline: Duration,
+}
+
+impl LogHandle {
+    /// Makes a change durable. Dropping the future does not take the change back.
+    pub async fn append(&self, change: Change) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        if !self.put(Request { change, reply: Some(reply) }) {
+            return Outcome::Refused;
+        }
+        match tokio::time::timeout(self.append_deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            // The log's thread died with the change in its hands, or is late.
+            Ok(Err(_)) | Err(_) => Outcome::Unknown,
+        }
+    }
+
+    /// These notes no longer count: their replies were read. Travels with the next group.
+    pub fn forget(&self, notes: Vec<NoteKey>) {
+        if !notes.is_empty() {
+            self.put(Request { change: Change::ForgetNotes(notes), reply: None });
+        }
+    }
+
+    fn put(&self, request: Request) -> bool {
+        // Counted before, so that the other side never takes what is not yet counted.
+        self.kind.queued();
+        let taken = self.queue.try_send(request).is_ok();
+        if !taken {
+            self.kind.taken(1);
+            self.metrics.limit("store.commit_queue");
+        }
+        taken
+    }
+}
+
+/// The queue's other end: a new log thread takes up where one that panicked left off.
+#[derive(Debug, Clone)]
+pub struct LogQueue(Arc<Mutex<mpsc::Receiver<Request>>>);
+
+/// The queue of a log and the handle that fills it.
+#[must_use]
+pub fn queue(options: &LogOptions, kind: Arc<Kind>, metrics: Arc<Metrics>) -> (LogHandle, LogQueue) {
+    let (sender, receiver) = mpsc::channel(options.queue_changes_max);
+    let handle = LogHandle { queue: sender, kind, metrics, append_deadline: options.append_deadline };
+    (handle, LogQueue(Arc::new(Mutex::new(receiver))))
+}
+
+/// What the log's line of work needs.
+#[derive(Debug, Clone)]
+pub struct LogDeps {
+    /// Where changes become durable.
+    pub store: Arc<dyn MailStore>,
+    /// Who is told of them.
+    pub mailboxes: Mailboxes,
+    /// Time.
+    pub ids: Ids,
+    /// Whose log this is.
+    pub generation: Generation,
+    /// Limits and windows.
+    pub options: LogOptions,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// The kind's counters.
+    pub kind: Arc<Kind>,
+}
+
+/// The numbers of a log. Plain: what is decided here is tested without a store.
+#[derive(Debug)]
+struct Line {
+    generation: Generation,
+    next: u64,
+    /// A group whose outcome is unknown, and how often it was tried.
+    unknown: Option<(Group, u32)>,
+}
+
+impl Line {
+    fn group(&self, changes: Vec<Change>, now: Stamp, window: Duration) -> Group {
+        Group { generation: self.generation, first: self.next, now, notes_since: before(now, window), changes }
+    }
+
+    fn committed(&mut self, committed: &Committed) {
+        let made = u64::try_from(committed.records.len()).unwrap_or(u64::MAX);
+        self.next = self.next.saturating_add(made);
+        self.unknown = None;
+    }
+
+    fn outcome_unknown(&mut self, group: Group) {
+        let tries = self.unknown.as_ref().map_or(0, |(_, tries)| *tries);
+        self.unknown = Some((group, tries.saturating_add(1)));
+    }
+
+    fn repeat_pause(&self) -> Option<Duration> {
+        let (_, tries) = self.unknown.as_ref()?;
+        let doublings = tries.saturating_sub(1).min(16);
+        Some(REPEAT_PAUSE_MIN.saturating_mul(2u32.saturating_pow(doublings)).min(REPEAT_PAUSE_MAX))
+    }
+}
+
+fn before(now: Stamp, window: Duration) -> Stamp {
+    let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+    Stamp(now.0.saturating_sub(micros))
+}
+
+/// Works the log off until every handle is gone, then returns with everything durable. Runs on a thread of its own in
+/// a node ([`Log`]), and as a task in tests and the simulation.
+///
+/// # Errors
+///
+/// When the log's end can't be read at the start.
+pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), mailhorn_ports::StoreError> {
+    let mut receiver = queue.0.lock().await;
+    let end = deps.store.log_end(deps.generation).await?;
+    let mut worker = Worker {
+        deps,
+        line: Line { generation: deps.generation, next: end.saturating_add(1), unknown: None },
+        waiting: Vec::new(),
+        maintain_at: Instant::now() + deps.options.maintain_pause,
+    };
+    deps.metrics.log_open.set(1);
+    loop {
+        if worker.line.unknown.is_some() {
+            worker.repeat(&mut receiver).await;
+        } else if !worker.gather(&mut receiver).await {
+            return Ok(());
+        } else {
+            worker.commit().await;
+        }
+    }
+}
+
+struct Worker<'a> {
+    deps: &'a LogDeps,
+    line: Line,
+    waiting: Vec<Request>,
+    maintain_at: Instant,
+}
+
+impl Worker<'_> {
+    /// Fills `waiting` with the next group. False when no handle is left and nothing waits.
+    async fn gather(&mut self, receiver: &mut mpsc::Receiver<Request>) -> bool {
+        let first = loop {
+            tokio::select! {
+                biased;
+                request = receiver.recv() => break request,
+                () = tokio::time::sleep_until(self.maintain_at) => self.maintain().await,
+            }
+        };
+        let Some(first) = first else { return false };
+        let mut octets = self.take(first);
+        // Notes alone don't hurry: they wait a moment for a change that pays for the sync.
+        let deadline = Instant::now() + FORGET_PAUSE;
+        while self.only_notes() {
+            match tokio::time::timeout_at(deadline, receiver.recv()).await {
+                Ok(Some(request)) => octets = octets.saturating_add(self.take(request)),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        while self.waiting.len() < self.deps.options.group_changes_max && octets < GROUP_OCTETS_MAX {
+            match receiver.try_recv() {
+                Ok(request) => octets = octets.saturating_add(self.take(request)),
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, request: Request) -> usize {
+        self.deps.kind.taken(1);
+        let octets = match &request.change {
+            Change::Deliver(delivery) => delivery.octets.tail.len(),
+            Change::Expunge(_) | Change::ForgetNotes(_) => 0,
+        };
+        self.waiting.push(request);
+        octets
+    }
+
+    fn only_notes(&self) -> bool {
+        self.waiting.len() < self.deps.options.group_changes_max
+            && self.waiting.iter().all(|request| matches!(request.change, Change::ForgetNotes(_)))
+    }
+
+    async fn commit(&mut self) {
+        let begun = Instant::now();
+        let requests = std::mem::take(&mut self.waiting);
+        let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
+        let (changes, replies): (Vec<_>, Vec<_>) =
+            requests.into_iter().map(|request| (request.change, request.reply)).unzip();
+        self.deps.metrics.commit_changes.observe(count as f64);
+        let group = self.line.group(changes, self.deps.ids.now(), self.deps.options.duplicate_window);
+        match self.deps.store.commit(&group).await {
+            Ok(committed) => {
+                self.done(&committed);
+                for (reply, verdict) in replies.into_iter().zip(committed.verdicts) {
+                    answer(reply, Outcome::Done(verdict));
+                }
+            }
+            Err(error) => {
+                self.failed(group, &error);
+                for reply in replies {
+                    answer(reply, Outcome::Unknown);
+                }
+            }
+        }
+        self.deps.metrics.stored("commit", begun);
+        self.deps.kind.handled(count, begun);
+        if Instant::now() >= self.maintain_at {
+            self.maintain().await;
+        }
+    }
+
+    /// Nothing may come behind a group whose outcome is unknown: it is repeated until it is known, and what arrives
+    /// meanwhile is refused.
+    async fn repeat(&mut self, receiver: &mut mpsc::Receiver<Request>) {
+        let Some(pause) = self.line.repeat_pause() else { return };
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => break,
+                request = receiver.recv() => match request {
+                    Some(request) => {
+                        self.deps.kind.taken(1);
+                        answer(request.reply, Outcome::Refused);
+                    }
+                    None => {
+                        tokio::time::sleep_until(until).await;
+                        break;
+                    }
+                },
+            }
+        }
+        let Some((group, _)) = self.line.unknown.clone() else { return };
+        match self.deps.store.commit(&group).await {
+            Ok(committed) => {
+                tracing::info!(first = group.first, changes = group.changes.len(), "a commit with an unknown outcome is done now");
+                self.done(&committed);
+            }
+            Err(error) => self.failed(group, &error),
+        }
+    }
+
+    /// Mailbox actors are told before the change is answered, so whoever hears of the answer and asks a mailbox sees
+    /// the change.
+    fn done(&mut self, committed: &Committed) {
+        self.line.committed(committed);
+        self.deps.metrics.log_open.set(1);
+        for event in committed.records.iter().flat_map(|record| &record.events) {
+            self.deps.mailboxes.changed(event);
+        }
+    }
+
+    fn failed(&mut self, group: Group, error: &CommitError) {
+        self.line.outcome_unknown(group);
+        self.deps.metrics.commits_unknown.inc();
+        self.deps.metrics.log_open.set(0);
+        tracing::error!(%error, first = self.line.next, "mail is answered 451 until this commit is repeated with success");
+    }
+
+    async fn maintain(&mut self) {
+        let now = self.deps.ids.now();
+        let retention = Retention {
+            records_before: before(now, self.deps.options.retention),
+            notes_since: before(now, self.deps.options.duplicate_window),
+        };
+        let more = match self.deps.store.maintain(retention).await {
+            Ok(maintained) => maintained.more,
+            Err(error) => {
+                tracing::warn!(%error, "housekeeping of the store was put off");
+                false
+            }
+        };
+        // One step between two groups: deliveries wait for a step at most, never for all of it.
+        let pause = if more { MAINTAIN_STEP_PAUSE } else { self.deps.options.maintain_pause };
+        self.maintain_at = Instant::now() + pause;
+    }
+}
+
+fn answer(reply: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+    if let Some(reply) = reply {
+        // A session that went away doesn't read its answer; the change stands all the same.
+        drop(reply.send(outcome));
+    }
+}
+
+/// The log's actor: it keeps the thread, and ends when the thread does, so that the supervisor starts another.
+#[derive(Debug)]
+pub struct Log {
+    deps: LogDeps,
+    queue: LogQueue,
+    guard: ExitGuard,
+    _alive: Alive,
+}
+
+/// The log's thread has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct ThreadEnded {
+    how: Exit,
+}
+
+impl Log {
+    /// A log that works `queue` off.
+    #[must_use]
+    pub fn new(deps: LogDeps, queue: LogQueue, guard: ExitGuard) -> Self {
+        let alive = deps.kind.born();
+        Self { deps, queue, guard, _alive: alive }
+    }
+}
+
+impl Actor for Log {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let (deps, queue) = (self.deps.clone(), self.queue.clone());
+        let tell = ctx.address().recipient();
+        let spawned = std::thread::Builder::new().name("log".into()).spawn(move || {
+            let report = ThreadReport { how: Exit::Failed, tell };
+            on_this_thread(&deps, &queue, report);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "the log's thread could not be started");
+            ctx.stop();
+        }
+    }
+}
+
+fn on_this_thread(deps: &LogDeps, queue: &LogQueue, mut report: ThreadReport) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the log's runtime could not be built");
+            return;
+        }
+    };
+    match runtime.block_on(work(deps, queue)) {
+        Ok(()) => report.how = Exit::Stopped,
+        Err(error) => tracing::error!(%error, "the log's end could not be read"),
+    }
+}
+
+/// Tells the actor how its thread ended, also while a panic unwinds.
+struct ThreadReport {
+    how: Exit,
+    tell: Recipient<ThreadEnded>,
+}
+
+impl Drop for ThreadReport {
+    fn drop(&mut self) {
+        let how = if std::thread::panicking() { Exit::Panicked } else { self.how };
+        if self.tell.try_send(ThreadEnded { how }).is_err() {
+            tracing::debug!(?how, "the log's thread ended after its actor");
+        }
+    }
+}
+
+impl Handler<ThreadEnded> for Log {
+    type Result = ();
+
+    fn handle(&mut self, message: ThreadEnded, ctx: &mut Self::Context) {
+        self.guard.ends(message.how);
+        ctx.stop();
+    }
+}

@@ -1,0 +1,488 @@
+//! The POP3 session actor: drives one [`mailhorn_pop3::Session`] over one connection.
+//!
+//! **Owns** the connection, the session value, the maildrop's lock and the permits; when it ends, they end with it.
+//! **Guarantees** that commands are answered in order, that nothing is removed but by QUIT, and that `+OK` to QUIT
+//! comes after the removal is durable. **Never** restarted: the client connects again.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use mailhorn_events::MailboxId;
+use mailhorn_lines::Framer;
+use mailhorn_pop3::{Answer, Ask, BodyEncoder, Channel, Encoded, Need, Options, PlaintextLogIn, Reply, ServerNonce, Session, Step};
+use mailhorn_ports::{Account, Change, Expunge, Ids, MailStore, Part, ReadError};
+use rustls::ServerConfig;
+use tokio::time::Instant;
+
+use crate::acceptor::Accepted;
+use crate::admission::{Admission, ConnectionPermit, UserPermit};
+use crate::auth::{Authenticator, Login, ScramTicket};
+use crate::drain::DrainWatch;
+use crate::log::{LogHandle, Outcome};
+use crate::mailbox::{Listing, LockMode, MaildropLock, Mailboxes, OpenError};
+use crate::metrics::{LogInLabels, Metrics};
+use crate::observe::{Alive, Kind};
+use crate::transport::Connection;
+
+/// Reply octets that are gathered before they are sent. What a session holds of a message at most is this, a chunk
+/// and a chunk's dots.
+pub const REPLY_OCTETS_MAX: usize = 32 * 1024;
+/// How long a good-bye may take.
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// When a password may be sent in clear (`auth.allow_plaintext`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllowPlaintext {
+    /// From a loopback address.
+    Loopback,
+    /// Not at all.
+    Never,
+    /// From anywhere.
+    Always,
+}
+
+/// How POP3 sessions behave.
+#[derive(Debug, Clone)]
+pub struct Pop3Options {
+    /// Silence before a session ends (RFC 1939 §3: at least ten minutes).
+    pub idle_timeout: Duration,
+    /// Silence before a session that has not logged in ends.
+    pub log_in_timeout: Duration,
+    /// How long a client may take none of what is sent to it.
+    pub write_stall: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// One session a maildrop, or many.
+    pub lock: LockMode,
+    /// How long a session waits for another one's lock.
+    pub lock_wait: Duration,
+    /// When a password may be sent in clear.
+    pub allow_plaintext: AllowPlaintext,
+    /// Failed log-ins that end a connection.
+    pub log_in_failures_max: std::num::NonZeroU8,
+}
+
+/// What POP3 sessions need.
+#[derive(Debug)]
+pub struct Pop3Deps {
+    /// Limits and time-outs.
+    pub options: Pop3Options,
+    /// TLS, for STLS and for the port that begins with it.
+    pub tls: Arc<ServerConfig>,
+    /// Octets.
+    pub store: Arc<dyn MailStore>,
+    /// Maildrops.
+    pub mailboxes: Mailboxes,
+    /// Changes.
+    pub log: LogHandle,
+    /// Passwords.
+    pub auth: Arc<Authenticator>,
+    /// Who may come in.
+    pub admission: Admission,
+    /// Time and names.
+    pub ids: Ids,
+    /// The node's end.
+    pub drain: DrainWatch,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// The kind's counters.
+    pub kind: Arc<Kind>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Pop3Session {
+    begin: Option<Box<Begin>>,
+}
+
+#[derive(Debug)]
+struct Begin {
+    accepted: Accepted,
+    deps: Arc<Pop3Deps>,
+    implicit_tls: bool,
+}
+
+impl Pop3Session {
+    /// A session for a connection that was accepted. `implicit_tls`: TLS begins at once (RFC 8314 §3.2).
+    #[must_use]
+    pub fn new(accepted: Accepted, deps: Arc<Pop3Deps>, implicit_tls: bool) -> Self {
+        Self { begin: Some(Box::new(Begin { accepted, deps, implicit_tls })) }
+    }
+}
+
+impl Actor for Pop3Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(begin) = self.begin.take() else { return ctx.stop() };
+        // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
+        ctx.wait(Conversation::hold(begin).into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
+    let in_clear = match deps.options.allow_plaintext {
+        AllowPlaintext::Always => true,
+        AllowPlaintext::Never => false,
+        AllowPlaintext::Loopback => peer.to_canonical().is_loopback(),
+    };
+    Options {
+        plaintext_log_in: if in_clear { PlaintextLogIn::Always } else { PlaintextLogIn::OnlyWithTls },
+        stls: true,
+        scram: deps.auth.scram_offered().await,
+        log_in_failures_max: deps.options.log_in_failures_max,
+    }
+}
+
+/// What follows a step.
+enum Next {
+    Command,
+    Close,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    deps: Arc<Pop3Deps>,
+    connection: Connection,
+    framer: Framer,
+    out: Vec<u8>,
+    session: Session<Arc<Listing>>,
+    body: Option<Body>,
+    account: Option<Arc<Account>>,
+    scram: Option<ScramTicket>,
+    // Fields are dropped in this order: the maildrop is free before the connection's place is.
+    lock: Option<MaildropLock>,
+    user_permit: Option<UserPermit>,
+    _permit: ConnectionPermit,
+    drain: DrainWatch,
+    alive: Alive,
+}
+
+impl Conversation {
+    /// The whole conversation. Its rare and large parts are boxed where they are called, so that what waits for the
+    /// next command, which is what nearly all sessions do nearly all the time, is small.
+    async fn hold(begin: Box<Begin>) {
+        let implicit_tls = begin.implicit_tls;
+        match Box::pin(Self::begin(*begin)).await {
+            Ok(conversation) => conversation.run(implicit_tls).await,
+            Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
+        }
+    }
+
+    async fn begin(Begin { accepted, deps, implicit_tls }: Begin) -> io::Result<Box<Self>> {
+        let alive = deps.kind.born();
+        let connection = Connection::new(accepted.stream, accepted.peer)?;
+        let channel = if implicit_tls { Channel::Tls } else { Channel::Plain };
+        let session = Session::new(session_options(&deps, connection.peer()).await, channel);
+        Ok(Box::new(Self {
+            connection,
+            framer: Framer::new(session.line_octets_max()),
+            out: Vec::new(),
+            session,
+            body: None,
+            account: None,
+            scram: None,
+            lock: None,
+            user_permit: None,
+            _permit: accepted.permit,
+            drain: deps.drain.clone(),
+            alive,
+            deps,
+        }))
+    }
+
+    async fn run(mut self: Box<Self>, implicit_tls: bool) {
+        let ended = self.talk(implicit_tls).await;
+        if let Err(error) = &ended {
+            tracing::debug!(session = self.alive.number(), peer = %self.connection.peer(), %error, "POP3 connection lost");
+        }
+        // The maildrop is free before the client can know that the session has ended.
+        self.lock = None;
+        self.user_permit = None;
+        if ended.is_ok() {
+            Box::pin(self.connection.close(CLOSE_DEADLINE)).await;
+        }
+    }
+
+    async fn talk(&mut self, implicit_tls: bool) -> io::Result<()> {
+        if implicit_tls {
+            self.start_tls().await?;
+        }
+        let mut greeting = self.session.greeting();
+        self.session.encode(&mut greeting, &mut self.out, REPLY_OCTETS_MAX);
+        loop {
+            self.framer.set_limit(self.session.line_octets_max());
+            let step = match self.framer.next_frame() {
+                Some(frame) => {
+                    let begun = Instant::now();
+                    let step = self.session.command(frame);
+                    let next = self.perform(step).await?;
+                    self.deps.kind.handled(1, begun);
+                    match next {
+                        Next::Command => continue,
+                        Next::Close => return self.flush().await,
+                    }
+                }
+                None => {
+                    self.flush().await?;
+                    self.out = Vec::new();
+                    match self.fill().await? {
+                        None => continue,
+                        Some(step) => step,
+                    }
+                }
+            };
+            self.perform(step).await?;
+            return self.flush().await;
+        }
+    }
+
+    /// Waits for octets. A step instead, when the session has to end: the client was silent for too long, the node
+    /// ends, or the client has gone.
+    async fn fill(&mut self) -> io::Result<Option<Step>> {
+        let options = &self.deps.options;
+        let silence =
+            if self.session.is_logged_in() { options.idle_timeout } else { options.log_in_timeout };
+        let framer = &mut self.framer;
+        let read = self.connection.read(|octets| framer.push(octets));
+        tokio::select! {
+            biased;
+            read = read => Ok((read? == 0).then_some(Step::Close)),
+            () = self.drain.wait() => Ok(Some(self.session.shutting_down())),
+            () = tokio::time::sleep(silence) => {
+                self.deps.metrics.limit("pop3.idle_timeout");
+                Ok(Some(self.session.timed_out()))
+            }
+        }
+    }
+
+    /// Does what the session asks for until it wants the next command.
+    async fn perform(&mut self, mut step: Step) -> io::Result<Next> {
+        loop {
+            step = match step {
+                Step::Ask(ask) => {
+                    let answer = Box::pin(self.ask(ask)).await;
+                    self.session.answer(answer)
+                }
+                Step::Reply(reply) => {
+                    self.reply(reply).await?;
+                    return Ok(Next::Command);
+                }
+                Step::ReplyThenBody(reply, encoder) => {
+                    self.reply(reply).await?;
+                    Box::pin(self.send_body(encoder)).await?;
+                    return Ok(Next::Command);
+                }
+                Step::ReplyThenTls(reply) => {
+                    // What stands behind STLS was sent in clear, by anybody (CVE-2021-38542): it is not read.
+                    if !self.framer.is_empty() {
+                        return Ok(Next::Close);
+                    }
+                    self.reply(reply).await?;
+                    self.flush().await?;
+                    self.start_tls().await?;
+                    self.session.tls_started();
+                    return Ok(Next::Command);
+                }
+                Step::ReplyThenClose(reply) => {
+                    self.reply(reply).await?;
+                    return Ok(Next::Close);
+                }
+                Step::Close => return Ok(Next::Close),
+            }
+        }
+    }
+
+    async fn reply(&mut self, mut reply: Reply) -> io::Result<()> {
+        let begin = self.out.len();
+        let mut encoded = self.session.encode(&mut reply, &mut self.out, REPLY_OCTETS_MAX);
+        let result = match self.out.get(begin..) {
+            Some([b'+', ..]) => "ok",
+            Some(text) if text.starts_with(b"-ERR [SYS/TEMP]") => "temporary",
+            _ => "refused",
+        };
+        self.deps.metrics.command("pop3", self.session.verb().as_str(), result);
+        while encoded == Encoded::More {
+            self.flush().await?;
+            encoded = self.session.encode(&mut reply, &mut self.out, REPLY_OCTETS_MAX);
+        }
+        if self.out.len() >= REPLY_OCTETS_MAX { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.connection.write(&mut self.out, self.deps.options.write_stall).await
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        let config = Arc::clone(&self.deps.tls);
+        Box::pin(self.connection.start_tls(config, self.deps.options.handshake_timeout)).await
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Answer<Arc<Listing>> {
+        let peer = self.connection.peer();
+        match ask {
+            Ask::LogIn { user, password, method: _ } => {
+                let login = self.deps.auth.password(peer, &user, &password).await;
+                self.logged_in(login).await
+            }
+            Ask::ScramKeys { user } => match self.deps.auth.scram_keys(peer, &user).await {
+                Ok(lookup) => {
+                    self.scram = Some(lookup.ticket);
+                    let nonce = ServerNonce::new(self.deps.ids.random_octets());
+                    Answer::ScramKeys { keys: lookup.keys, nonce }
+                }
+                Err(unchecked) => self.logged_in(unchecked.into()).await,
+            },
+            Ask::ScramRefused { .. } => {
+                if let Some(ticket) = self.scram.take() {
+                    self.deps.auth.scram_refused(ticket).await;
+                }
+                self.logged_in(Login::Refused).await
+            }
+            Ask::ScramLogIn { .. } => {
+                let login = match self.scram.take() {
+                    Some(ticket) => self.deps.auth.scram_verified(ticket).await,
+                    None => Login::Refused,
+                };
+                self.logged_in(login).await
+            }
+            Ask::Body { index, .. } => self.open_body(index).await,
+            Ask::Commit { indexes } => self.commit(&indexes).await,
+        }
+    }
+
+    async fn logged_in(&mut self, login: Login) -> Answer<Arc<Listing>> {
+        let (answer, result) = match login {
+            Login::Accepted(account) => self.open_maildrop(account).await,
+            Login::Refused => (Answer::Refused, "refused"),
+            Login::TooManyFailures => (Answer::Unavailable, "throttled"),
+            Login::Unavailable => (Answer::Unavailable, "unavailable"),
+        };
+        self.deps.metrics.log_ins.get_or_create(&LogInLabels { result }).inc();
+        answer
+    }
+
+    async fn open_maildrop(&mut self, account: Arc<Account>) -> (Answer<Arc<Listing>>, &'static str) {
+        let Ok(user_permit) = self.deps.admission.user(account.id) else {
+            self.deps.metrics.limit("pop3.max_sessions_per_user");
+            return (Answer::TooManySessions, "too_many");
+        };
+        let options = &self.deps.options;
+        match self.deps.mailboxes.open(account.id, options.lock, options.lock_wait).await {
+            Ok(open) => {
+                tracing::info!(
+                    session = self.alive.number(),
+                    peer = %self.connection.peer(),
+                    user = account.address,
+                    tls = self.connection.is_tls(),
+                    "POP3 log-in"
+                );
+                self.account = Some(account);
+                self.lock = Some(open.lock);
+                self.user_permit = Some(user_permit);
+                (Answer::Opened(open.listing), "accepted")
+            }
+            Err(OpenError::InUse) => (Answer::InUse, "in_use"),
+            Err(OpenError::Unavailable(error)) => {
+                tracing::warn!(session = self.alive.number(), user = account.address, %error, "a maildrop can't be listed");
+                (Answer::Unavailable, "unavailable")
+            }
+        }
+    }
+
+    async fn open_body(&mut self, index: usize) -> Answer<Arc<Listing>> {
+        match self.read_part(index, 0).await {
+            Ok(part) => {
+                self.body = Some(Body { index, part });
+                Answer::Body
+            }
+            Err(error) => {
+                tracing::warn!(session = self.alive.number(), index, %error, "a message can't be read");
+                self.deps.metrics.unreadable.inc();
+                match error {
+                    ReadError::Damaged => Answer::Damaged,
+                    ReadError::Expunged | ReadError::Missing => Answer::Missing,
+                    ReadError::Unavailable(_) => Answer::Unavailable,
+                }
+            }
+        }
+    }
+
+    async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {
+        let (Some(account), Some(message)) =
+            (&self.account, self.session.maildrop().and_then(|listing| listing.message(index)))
+        else {
+            return Err(ReadError::Expunged);
+        };
+        let begun = Instant::now();
+        let read = self.deps.store.read(MailboxId::inbox(account.id), message, number).await;
+        self.deps.metrics.stored("read", begun);
+        read
+    }
+
+    /// Sends what [`Conversation::open_body`] has begun to read. When the store breaks off, so does the connection:
+    /// the client must not take a part for the whole.
+    async fn send_body(&mut self, mut encoder: BodyEncoder) -> io::Result<()> {
+        let Some(Body { index, mut part }) = self.body.take() else {
+            return Err(io::Error::other("a body was to be sent that was not opened"));
+        };
+        let mut number = 0u32;
+        loop {
+            let need = encoder.push(&part.octets, &mut self.out);
+            self.deps.metrics.octets_out.inc_by(u64::try_from(part.octets.len()).unwrap_or(u64::MAX));
+            if self.out.len() >= REPLY_OCTETS_MAX {
+                self.flush().await?;
+            }
+            if need == Need::Enough || !part.more {
+                break;
+            }
+            number = number.saturating_add(1);
+            part = match self.read_part(index, number).await {
+                Ok(part) => part,
+                Err(error) => {
+                    tracing::warn!(session = self.alive.number(), index, %error, "a message broke off");
+                    self.deps.metrics.unreadable.inc();
+                    return Err(io::Error::other(error));
+                }
+            };
+        }
+        encoder.finish(&mut self.out);
+        if self.out.len() >= REPLY_OCTETS_MAX { self.flush().await } else { Ok(()) }
+    }
+
+    async fn commit(&mut self, indexes: &[usize]) -> Answer<Arc<Listing>> {
+        let (Some(account), Some(listing)) = (&self.account, self.session.maildrop()) else {
+            return Answer::CommitUnknown;
+        };
+        let messages: Vec<_> = indexes.iter().filter_map(|index| listing.message(*index)).collect();
+        // A deletion's stamp is above that of every row that it deletes, whatever the clock says.
+        if let Some(latest) = messages.iter().map(|message| message.stamp()).max() {
+            self.deps.ids.saw(latest);
+        }
+        let expunge = Expunge {
+            event: self.deps.ids.event(),
+            stamp: self.deps.ids.stamp(),
+            user: account.address.clone(),
+            account: account.id,
+            mailbox: MailboxId::inbox(account.id),
+            messages,
+        };
+        match self.deps.log.append(Change::Expunge(expunge)).await {
+            Outcome::Done(_) => Answer::Committed,
+            outcome => {
+                tracing::warn!(session = self.alive.number(), ?outcome, "QUIT did not surely remove what was marked");
+                Answer::CommitUnknown
+            }
+        }
+    }
+}
+
+/// A message that is about to be sent, with its first part at hand.
+#[derive(Debug)]
+struct Body {
+    index: usize,
+    part: Part,
+}

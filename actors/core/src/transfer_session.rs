@@ -1,0 +1,382 @@
+//! The mail transfer session actor, for SMTP and LMTP: drives one [`mailhorn_smtp::Session`] over one connection.
+//!
+//! **Owns** the connection, the session value and the message that is coming in. **Guarantees** that a `250` after the
+//! data comes after the message is durable, and that a message is never held in memory as a whole. **Never** restarted:
+//! the client tries again, and a retry whose first try was stored is known ([`crate::delivery`]).
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use mailhorn_lines::{Frame, Framer};
+use mailhorn_ports::{Account, Directory, Ids, MailStore};
+use mailhorn_smtp::{
+    Address, Answer, Ask, DataDecoder, DataEnd, DeliveryVerdict, Options, Progress, Protocol, RecipientVerdict, Replies,
+    Security, Session, Step, limits,
+};
+use rustls::ServerConfig;
+use tokio::time::Instant;
+
+use crate::acceptor::Accepted;
+use crate::admission::ConnectionPermit;
+use crate::delivery::{Incoming, Notes, Resolved};
+use crate::drain::DrainWatch;
+use crate::log::LogHandle;
+use crate::metrics::Metrics;
+use crate::observe::{Alive, Kind};
+use crate::transport::Connection;
+
+/// How long a good-bye may take.
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How SMTP or LMTP sessions behave.
+#[derive(Debug, Clone)]
+pub struct TransferOptions {
+    /// The protocol's own.
+    pub session: Arc<Options>,
+    /// Silence before a session ends (RFC 5321 §4.5.3.2.7: five minutes).
+    pub idle_timeout: Duration,
+    /// How long a client may take none of what is sent to it.
+    pub write_stall: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// Whether notes of deliveries are kept at all (`smtp.duplicate_window` is not 0).
+    pub notes: bool,
+}
+
+/// What SMTP or LMTP sessions need.
+#[derive(Debug)]
+pub struct TransferDeps {
+    /// Limits and time-outs.
+    pub options: TransferOptions,
+    /// TLS, for STARTTLS.
+    pub tls: Arc<ServerConfig>,
+    /// Octets.
+    pub store: Arc<dyn MailStore>,
+    /// Recipients.
+    pub directory: Arc<dyn Directory>,
+    /// Changes.
+    pub log: LogHandle,
+    /// Time and names.
+    pub ids: Ids,
+    /// The node's end.
+    pub drain: DrainWatch,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// The kind's counters.
+    pub kind: Arc<Kind>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct TransferSession {
+    conversation: Option<Box<Conversation>>,
+}
+
+impl TransferSession {
+    /// A session for a connection that was accepted.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime can't watch the socket.
+    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>) -> io::Result<Self> {
+        let connection = Connection::new(accepted.stream, accepted.peer)?;
+        let conversation = Conversation {
+            session: Session::new(Arc::clone(&deps.options.session), Security::Plain),
+            connection,
+            framer: Framer::new(limits::COMMAND_LINE_OCTETS_MAX),
+            out: Vec::new(),
+            accepted: Vec::new(),
+            incoming: None,
+            unread: Notes::default(),
+            alive: deps.kind.born(),
+            drain: deps.drain.clone(),
+            _permit: accepted.permit,
+            deps,
+        };
+        Ok(Self { conversation: Some(Box::new(conversation)) })
+    }
+}
+
+impl Actor for TransferSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(conversation) = self.conversation.take() else { return ctx.stop() };
+        ctx.wait(conversation.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+enum Next {
+    Command,
+    Close,
+}
+
+#[derive(Debug)]
+struct Conversation {
+    deps: Arc<TransferDeps>,
+    connection: Connection,
+    framer: Framer,
+    out: Vec<u8>,
+    session: Session,
+    /// The accounts of the recipients that were accepted in this transaction.
+    accepted: Vec<(Address, Arc<Account>)>,
+    /// The message that is coming in.
+    incoming: Option<Box<Incoming>>,
+    /// Notes of what was answered `250`, until something shows that the reply was read.
+    unread: Notes,
+    drain: DrainWatch,
+    _permit: ConnectionPermit,
+    alive: Alive,
+}
+
+impl Conversation {
+    async fn run(mut self: Box<Self>) {
+        match self.talk().await {
+            Ok(()) => Box::pin(self.connection.close(CLOSE_DEADLINE)).await,
+            Err(error) => {
+                let peer = self.connection.peer();
+                tracing::debug!(session = self.alive.number(), protocol = self.protocol(), %peer, %error, "connection lost");
+            }
+        }
+    }
+
+    async fn talk(&mut self) -> io::Result<()> {
+        let greeting = self.session.greeting();
+        greeting.encode(&mut self.out);
+        loop {
+            let step = match self.framer.next_frame() {
+                Some(frame) => {
+                    let begun = Instant::now();
+                    let verb = verb(&frame);
+                    let step = self.session.command(frame);
+                    let next = self.perform(step, verb).await?;
+                    self.deps.kind.handled(1, begun);
+                    match next {
+                        Next::Command => continue,
+                        Next::Close => return self.flush().await,
+                    }
+                }
+                None => {
+                    self.flush().await?;
+                    self.out = Vec::new();
+                    match self.fill().await? {
+                        Fill::Octets => continue,
+                        Fill::Gone => return Ok(()),
+                        Fill::End(step) => step,
+                    }
+                }
+            };
+            self.perform(step, "NONE").await?;
+            return self.flush().await;
+        }
+    }
+
+    /// Waits for octets, or for a reason to end. A transaction that has begun may go on while the node drains.
+    async fn fill(&mut self) -> io::Result<Fill> {
+        let was_empty = self.framer.is_empty();
+        let framer = &mut self.framer;
+        let read = self.connection.read(|octets| framer.push(octets));
+        let in_transaction = self.session.is_in_transaction();
+        let drain = &mut self.drain;
+        let ending = async {
+            if in_transaction { drain.deadline().await } else { drain.wait().await }
+        };
+        tokio::select! {
+            biased;
+            read = read => {
+                if read? == 0 {
+                    return Ok(Fill::Gone);
+                }
+                // The client goes on after it was answered: it has its reply. What was on its way together with the
+                // message says nothing, and was taken in before the reply was written.
+                if was_empty {
+                    self.deps.log.forget(self.unread.take());
+                }
+                Ok(Fill::Octets)
+            }
+            () = ending => Ok(Fill::End(self.session.shutting_down())),
+            () = tokio::time::sleep(self.deps.options.idle_timeout) => {
+                self.deps.metrics.limit("smtp.idle_timeout");
+                Ok(Fill::End(self.session.timed_out()))
+            }
+        }
+    }
+
+    async fn perform(&mut self, mut step: Step, verb: &'static str) -> io::Result<Next> {
+        loop {
+            step = match step {
+                Step::Ask(Ask::Recipient { address, .. }) => {
+                    let verdict = Box::pin(self.recipient(address)).await;
+                    self.session.answer(Answer::Recipient(verdict))
+                }
+                Step::Ask(Ask::Deliver) => {
+                    let verdicts = Box::pin(self.deliver()).await;
+                    // What came in with the message can't be an answer to our reply.
+                    let framer = &mut self.framer;
+                    self.connection.read_ready(|octets| framer.push(octets)).await?;
+                    self.session.answer(Answer::Delivered(verdicts))
+                }
+                Step::Reply(replies) => {
+                    self.reply(&replies, verb);
+                    return Ok(Next::Command);
+                }
+                Step::Data { reply, envelope } => {
+                    self.reply(&reply, verb);
+                    self.flush().await?;
+                    let peer = self.connection.peer();
+                    let accepted = std::mem::take(&mut self.accepted);
+                    let incoming = Incoming::new(&self.deps, envelope, accepted, peer);
+                    self.incoming = Some(Box::new(incoming));
+                    let end = Box::pin(self.take_data()).await?;
+                    self.session.data_ended(end)
+                }
+                Step::ReplyThenTls(replies) => {
+                    if !self.framer.is_empty() {
+                        return Ok(Next::Close);
+                    }
+                    self.reply(&replies, verb);
+                    self.flush().await?;
+                    let config = Arc::clone(&self.deps.tls);
+                    Box::pin(self.connection.start_tls(config, self.deps.options.handshake_timeout)).await?;
+                    self.session.tls_started();
+                    return Ok(Next::Command);
+                }
+                Step::ReplyThenClose(replies) => {
+                    self.reply(&replies, verb);
+                    return Ok(Next::Close);
+                }
+            }
+        }
+    }
+
+    async fn recipient(&mut self, address: Address) -> RecipientVerdict {
+        let looked_up = match self.deps.directory.account(&address.to_string()).await {
+            Ok(Some(account)) => {
+                self.accepted.push((address, account));
+                return RecipientVerdict::Accepted;
+            }
+            Ok(None) => self.deps.directory.is_local(address.domain().as_str()).await,
+            Err(error) => Err(error),
+        };
+        match looked_up {
+            Ok(true) => RecipientVerdict::NoSuchUser,
+            Ok(false) => RecipientVerdict::NotLocal,
+            Err(error) => {
+                tracing::warn!(session = self.alive.number(), %error, "a recipient can't be looked up");
+                RecipientVerdict::Unavailable
+            }
+        }
+    }
+
+    /// Takes the message's octets in until their end.
+    async fn take_data(&mut self) -> io::Result<DataEnd> {
+        let mut decoder = DataDecoder::new(self.deps.options.session.size_octets_max);
+        let mut content = Vec::new();
+        loop {
+            if self.framer.buffered().is_empty() {
+                self.fill_data().await?;
+            }
+            let taken = self.framer.buffered().len();
+            let progress = decoder.push(self.framer.buffered(), &mut content);
+            let Some(incoming) = self.incoming.as_mut() else {
+                return Err(io::Error::other("data came in without a message"));
+            };
+            if decoder.is_refused() {
+                incoming.refuse();
+            }
+            incoming.push(&self.deps, &mut content).await;
+            match progress {
+                Progress::More => self.framer.consume(taken),
+                Progress::Ended { consumed, end } => {
+                    self.framer.consume(consumed);
+                    self.deps.metrics.octets_in.inc_by(decoder.content_octets());
+                    return Ok(if end == DataEnd::Complete { incoming.end() } else { end });
+                }
+            }
+        }
+    }
+
+    async fn fill_data(&mut self) -> io::Result<()> {
+        let framer = &mut self.framer;
+        let read = self.connection.read(|octets| framer.push(octets));
+        tokio::select! {
+            biased;
+            read = read => match read? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
+            () = self.drain.deadline() => Err(io::Error::other("the node ends")),
+            () = tokio::time::sleep(self.deps.options.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn deliver(&mut self) -> Vec<DeliveryVerdict> {
+        let Some(incoming) = self.incoming.take() else { return Vec::new() };
+        let Resolved { verdicts, notes, message } = incoming.deliver(&self.deps).await;
+        let delivered = verdicts.iter().filter(|verdict| **verdict == DeliveryVerdict::Delivered).count();
+        tracing::info!(
+            session = self.alive.number(),
+            protocol = self.protocol(),
+            peer = %self.connection.peer(),
+            %message,
+            recipients = verdicts.len(),
+            delivered,
+            "message"
+        );
+        // On SMTP one reply speaks for all: where it is `451`, the notes of those who have it must go on counting.
+        let lmtp = self.deps.options.session.protocol == Protocol::Lmtp;
+        if lmtp || delivered == verdicts.len() {
+            self.unread.add(notes);
+        }
+        verdicts
+    }
+
+    fn reply(&mut self, replies: &Replies, verb: &'static str) {
+        for reply in replies.iter() {
+            let result = match reply.code() {
+                ..400 => "ok",
+                400..500 => "temporary",
+                500.. => "refused",
+            };
+            self.deps.metrics.command(self.protocol(), verb, result);
+        }
+        replies.encode(&mut self.out);
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self.deps.options.session.protocol {
+            Protocol::Smtp => "smtp",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.connection.write(&mut self.out, self.deps.options.write_stall).await
+    }
+}
+
+enum Fill {
+    Octets,
+    Gone,
+    End(Step),
+}
+
+/// What is told to a connection that may not come in.
+#[must_use]
+pub fn refusal(options: &Options) -> Vec<u8> {
+    let mut octets = Vec::new();
+    mailhorn_smtp::too_many_connections(&options.hostname).encode(&mut octets);
+    octets
+}
+
+/// The command's verb for the metric: one of a known set, so that a client can't make up new ones.
+fn verb(frame: &Frame) -> &'static str {
+    const VERBS: [&str; 13] = [
+        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "STARTTLS",
+    ];
+    let Frame::Line(line) = frame else { return "other" };
+    let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+    VERBS.into_iter().find(|verb| verb.as_bytes().eq_ignore_ascii_case(word)).unwrap_or("other")
+}

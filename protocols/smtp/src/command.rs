@@ -1,0 +1,467 @@
+//! Commands: what a client may say on a line (RFC 5321 §4.1.1, RFC 2033 §4.1, RFC 3207 §4).
+
+use std::fmt;
+
+use crate::address::AddressError;
+use crate::limits::CLIENT_NAME_OCTETS_MAX;
+use crate::path::{ForwardPath, ReversePath, split_path};
+use crate::reply::{self, Reply};
+
+/// The name a client gives itself with `HELO`, `EHLO` or `LHLO`: 1 to 255 octets of visible ASCII.
+///
+/// RFC 5321 §4.1.4 forbids to refuse mail because the name is wrong, and many are, so nothing more is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientName(Box<str>);
+
+impl ClientName {
+    /// The name, if it is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let visible = text.bytes().all(|octet| octet.is_ascii_graphic());
+        let fits = (1..=CLIENT_NAME_OCTETS_MAX).contains(&text.len());
+        (visible && fits).then(|| Self(text.into()))
+    }
+
+    /// As it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the sender says about the octets of the content (RFC 6152 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyKind {
+    /// `BODY=7BIT`, and what holds when nothing is said. Octets above 127 are taken nevertheless.
+    #[default]
+    SevenBit,
+    /// `BODY=8BITMIME`.
+    EightBitMime,
+}
+
+/// The parameters of `MAIL` that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MailParameters {
+    /// `SIZE=`: how many octets the content will have, as far as the client knows (RFC 1870 §6.1). A number
+    /// too large to be counted is `u64::MAX`.
+    pub declared_octets: Option<u64>,
+    /// `BODY=`.
+    pub body: BodyKind,
+}
+
+/// A command that is well-formed. Whether it may come now is the session's affair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `HELO` (RFC 5321 §4.1.1.1).
+    Helo(ClientName),
+    /// `EHLO` (RFC 5321 §4.1.1.1).
+    Ehlo(ClientName),
+    /// `LHLO` (RFC 2033 §4.1).
+    Lhlo(ClientName),
+    /// `MAIL FROM:` (RFC 5321 §4.1.1.2).
+    Mail(ReversePath, MailParameters),
+    /// `RCPT TO:` (RFC 5321 §4.1.1.3).
+    Rcpt(ForwardPath),
+    /// `DATA` (RFC 5321 §4.1.1.4).
+    Data,
+    /// `RSET` (RFC 5321 §4.1.1.5).
+    Rset,
+    /// `VRFY` (RFC 5321 §4.1.1.6). Whom it asks about is not looked at: everybody gets the same answer.
+    Vrfy,
+    /// `EXPN` (RFC 5321 §4.1.1.7).
+    Expn,
+    /// `HELP` (RFC 5321 §4.1.1.8), on any subject.
+    Help,
+    /// `NOOP` (RFC 5321 §4.1.1.9), its argument dropped.
+    Noop,
+    /// `QUIT` (RFC 5321 §4.1.1.10).
+    Quit,
+    /// `STARTTLS` (RFC 3207 §4).
+    StartTls,
+}
+
+/// Why a line is not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyntaxError {
+    /// The verb is none of ours.
+    Unrecognised,
+    /// The line has octets above 127.
+    NotText,
+    /// The verb is known, its argument is missing, too much or malformed.
+    Arguments,
+    /// `MAIL` without a well-formed path.
+    Sender,
+    /// `RCPT` without a well-formed path.
+    Recipient,
+    /// `MAIL` or `RCPT` with octets above 127: an address that needs SMTPUTF8.
+    NonAsciiAddress,
+    /// A parameter that belongs to an extension we do not offer (RFC 5321 §4.1.1.11).
+    UnknownParameter,
+}
+
+impl SyntaxError {
+    pub(crate) fn reply(self) -> Reply {
+        match self {
+            Self::Unrecognised => reply::UNRECOGNISED,
+            Self::NotText => reply::NOT_TEXT,
+            Self::Arguments => reply::BAD_ARGUMENTS,
+            Self::Sender => reply::BAD_SENDER,
+            Self::Recipient => reply::BAD_RECIPIENT,
+            Self::NonAsciiAddress => reply::NON_ASCII_ADDRESS,
+            Self::UnknownParameter => reply::UNKNOWN_PARAMETER,
+        }
+    }
+}
+
+impl Command {
+    /// Reads a line without its line end. Verbs and keywords are known in any case, and white space at the
+    /// end is overlooked (RFC 5321 §2.4, §4.1.1).
+    ///
+    /// # Errors
+    /// A [`SyntaxError`], which says what to answer.
+    pub fn parse(line: &[u8]) -> Result<Self, SyntaxError> {
+        let Some(line) = as_ascii(line) else {
+            return Err(non_ascii(line));
+        };
+        let line = line.trim_ascii_end();
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let argument = argument.trim_ascii_start();
+        let alone = |command| {
+            if argument.is_empty() {
+                Ok(command)
+            } else {
+                Err(SyntaxError::Arguments)
+            }
+        };
+        let named = |command: fn(ClientName) -> Self| {
+            ClientName::parse(argument)
+                .map(command)
+                .ok_or(SyntaxError::Arguments)
+        };
+        match verb.to_ascii_uppercase().as_str() {
+            "HELO" => named(Self::Helo),
+            "EHLO" => named(Self::Ehlo),
+            "LHLO" => named(Self::Lhlo),
+            "MAIL" => mail(argument),
+            "RCPT" => rcpt(argument),
+            "DATA" => alone(Self::Data),
+            "RSET" => alone(Self::Rset),
+            "VRFY" if argument.is_empty() => Err(SyntaxError::Arguments),
+            "VRFY" => Ok(Self::Vrfy),
+            "EXPN" => Ok(Self::Expn),
+            "HELP" => Ok(Self::Help),
+            "NOOP" => Ok(Self::Noop),
+            "QUIT" => alone(Self::Quit),
+            "STARTTLS" => alone(Self::StartTls),
+            _ => Err(SyntaxError::Unrecognised),
+        }
+    }
+}
+
+fn as_ascii(line: &[u8]) -> Option<&str> {
+    std::str::from_utf8(line).ok().filter(|text| text.is_ascii())
+}
+
+fn non_ascii(line: &[u8]) -> SyntaxError {
+    let verb = line.get(..5).unwrap_or_default();
+    if verb.eq_ignore_ascii_case(b"MAIL ") || verb.eq_ignore_ascii_case(b"RCPT ") {
+        SyntaxError::NonAsciiAddress
+    } else {
+        SyntaxError::NotText
+    }
+}
+
+fn mail(argument: &str) -> Result<Command, SyntaxError> {
+    let (path, parameters) = path_and_parameters(argument, "FROM:").ok_or(SyntaxError::Sender)?;
+    let reverse_path = ReversePath::parse(path).map_err(|error| of_path(error, SyntaxError::Sender))?;
+    Ok(Command::Mail(reverse_path, mail_parameters(parameters)?))
+}
+
+fn rcpt(argument: &str) -> Result<Command, SyntaxError> {
+    let (path, parameters) = path_and_parameters(argument, "TO:").ok_or(SyntaxError::Recipient)?;
+    let forward_path = ForwardPath::parse(path).map_err(|error| of_path(error, SyntaxError::Recipient))?;
+    // No extension we offer has a parameter for RCPT.
+    if parameters.is_empty() {
+        Ok(Command::Rcpt(forward_path))
+    } else {
+        Err(SyntaxError::UnknownParameter)
+    }
+}
+
+fn of_path(error: AddressError, otherwise: SyntaxError) -> SyntaxError {
+    match error {
+        AddressError::NonAscii => SyntaxError::NonAsciiAddress,
+        AddressError::Syntax | AddressError::TooLong | AddressError::AddressLiteral => otherwise,
+    }
+}
+
+/// Splits `FROM:<path> parameters`. White space after the colon is against RFC 5321 §3.3 and common.
+fn path_and_parameters<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+    let (found, rest) = argument.split_at_checked(keyword.len())?;
+    if !found.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let (path, rest) = split_path(rest.trim_ascii_start())?;
+    let separated = rest.is_empty() || rest.starts_with(' ');
+    separated.then(|| (path, rest.trim_ascii_start()))
+}
+
+fn mail_parameters(text: &str) -> Result<MailParameters, SyntaxError> {
+    let mut parameters = MailParameters::default();
+    let mut body = None;
+    for parameter in text.split_ascii_whitespace() {
+        let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        // A parameter that comes twice contradicts itself.
+        let once = match keyword.to_ascii_uppercase().as_str() {
+            "SIZE" => parameters.declared_octets.replace(octets(value)?).is_none(),
+            "BODY" => body.replace(body_kind(value)?).is_none(),
+            _ => return Err(SyntaxError::UnknownParameter),
+        };
+        if !once {
+            return Err(SyntaxError::Arguments);
+        }
+    }
+    parameters.body = body.unwrap_or_default();
+    Ok(parameters)
+}
+
+/// RFC 1870 §3: 1 to 20 digits. Twenty nines are more than 64 bits hold, and too large for anybody.
+fn octets(value: &str) -> Result<u64, SyntaxError> {
+    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|octet| octet.is_ascii_digit());
+    if digits {
+        Ok(value.parse().unwrap_or(u64::MAX))
+    } else {
+        Err(SyntaxError::Arguments)
+    }
+}
+
+fn body_kind(value: &str) -> Result<BodyKind, SyntaxError> {
+    if value.eq_ignore_ascii_case("7BIT") {
+        Ok(BodyKind::SevenBit)
+    } else if value.eq_ignore_ascii_case("8BITMIME") {
+        Ok(BodyKind::EightBitMime)
+    } else {
+        // BINARYMIME belongs to RFC 3030, which is not offered.
+        Err(SyntaxError::UnknownParameter)
+    }
+}
+
+/// As a client writes it, without the line end. What the parser drops (an argument of `NOOP`, an address
+/// literal) is written as something that reads back as the same command.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Helo(name) => write!(f, "HELO {}", name.as_str()),
+            Self::Ehlo(name) => write!(f, "EHLO {}", name.as_str()),
+            Self::Lhlo(name) => write!(f, "LHLO {}", name.as_str()),
+            Self::Mail(reverse_path, parameters) => {
+                write!(f, "MAIL FROM:{reverse_path}")?;
+                if let Some(octets) = parameters.declared_octets {
+                    write!(f, " SIZE={octets}")?;
+                }
+                if parameters.body == BodyKind::EightBitMime {
+                    f.write_str(" BODY=8BITMIME")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Rcpt(ForwardPath::Postmaster) => f.write_str("RCPT TO:<Postmaster>"),
+            Self::Rcpt(ForwardPath::Mailbox(address)) => write!(f, "RCPT TO:<{address}>"),
+            Self::Rcpt(ForwardPath::AtAddressLiteral) => f.write_str("RCPT TO:<somebody@[0.0.0.0]>"),
+            Self::Data => f.write_str("DATA"),
+            Self::Rset => f.write_str("RSET"),
+            Self::Vrfy => f.write_str("VRFY somebody"),
+            Self::Expn => f.write_str("EXPN"),
+            Self::Help => f.write_str("HELP"),
+            Self::Noop => f.write_str("NOOP"),
+            Self::Quit => f.write_str("QUIT"),
+            Self::StartTls => f.write_str("STARTTLS"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::address::{Address, Domain};
+
+    fn name(text: &str) -> ClientName {
+        ClientName::parse(text).unwrap()
+    }
+
+    fn mail_from(path: &str, declared_octets: Option<u64>, body: BodyKind) -> Command {
+        Command::Mail(
+            ReversePath::parse(path).unwrap(),
+            MailParameters {
+                declared_octets,
+                body,
+            },
+        )
+    }
+
+    fn rcpt_to(address: &str) -> Command {
+        Command::Rcpt(ForwardPath::Mailbox(Address::parse(address).unwrap()))
+    }
+
+    #[test]
+    fn commands_are_read_in_any_case_and_with_the_blanks_clients_send() {
+        use BodyKind::{EightBitMime, SevenBit};
+        for (line, command) in [
+            ("HELO client.example", Command::Helo(name("client.example"))),
+            ("ehlo [192.0.2.1]  ", Command::Ehlo(name("[192.0.2.1]"))),
+            ("LHLO under_score", Command::Lhlo(name("under_score"))),
+            ("MAIL FROM:<>", mail_from("", None, SevenBit)),
+            (
+                "mail from: <Ann@Example.org> ",
+                mail_from("Ann@Example.org", None, SevenBit),
+            ),
+            (
+                "MAIL FROM:<a@b> SIZE=10 BODY=8BITMIME",
+                mail_from("a@b", Some(10), EightBitMime),
+            ),
+            (
+                "MAIL FROM:<a@b>  body=7bit  size=0",
+                mail_from("a@b", Some(0), SevenBit),
+            ),
+            (
+                "MAIL FROM:<a@b> SIZE=99999999999999999999",
+                mail_from("a@b", Some(u64::MAX), SevenBit),
+            ),
+            ("RCPT TO:<ann@example.org>", rcpt_to("ann@example.org")),
+            (
+                "rcpt to: <@relay.example:ann@example.org>",
+                rcpt_to("ann@example.org"),
+            ),
+            ("RCPT TO:<\"a>b\"@example.org>", rcpt_to("\"a>b\"@example.org")),
+            ("RCPT TO:<postmaster>", Command::Rcpt(ForwardPath::Postmaster)),
+            (
+                "RCPT TO:<ann@[192.0.2.1]>",
+                Command::Rcpt(ForwardPath::AtAddressLiteral),
+            ),
+            ("data", Command::Data),
+            ("RSET ", Command::Rset),
+            ("VRFY ann", Command::Vrfy),
+            ("EXPN staff", Command::Expn),
+            ("HELP me", Command::Help),
+            ("NOOP anything at all", Command::Noop),
+            ("QUIT\t", Command::Quit),
+            ("StartTLS", Command::StartTls),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_command_says_why() {
+        use SyntaxError::{
+            Arguments, NonAsciiAddress, NotText, Recipient, Sender, UnknownParameter, Unrecognised,
+        };
+        for (line, error) in [
+            ("", Unrecognised),
+            (" NOOP", Unrecognised),
+            ("AUTH PLAIN", Unrecognised),
+            ("NOOP\rDATA", Unrecognised),
+            ("MAILFROM:<a@b>", Unrecognised),
+            ("GRÜSS", NotText),
+            ("NOOP ü", NotText),
+            ("EHLO", Arguments),
+            ("HELO two names", Arguments),
+            ("EHLO na\u{7f}me", Arguments),
+            ("DATA now", Arguments),
+            ("QUIT now", Arguments),
+            ("RSET now", Arguments),
+            ("STARTTLS now", Arguments),
+            ("VRFY", Arguments),
+            ("MAIL", Sender),
+            ("MAIL FROM", Sender),
+            ("MAIL TO:<a@b>", Sender),
+            ("MAIL FROM:a@b", Sender),
+            ("MAIL FROM:<a@b", Sender),
+            ("MAIL FROM:<a b@c>", Sender),
+            ("MAIL FROM:<a@b>SIZE=1", Sender),
+            ("MAIL FROM:<ä@b>", NonAsciiAddress),
+            ("MAIL FROM:<a@b> SIZE=", Arguments),
+            ("MAIL FROM:<a@b> SIZE=-1", Arguments),
+            ("MAIL FROM:<a@b> SIZE=+1", Arguments),
+            ("MAIL FROM:<a@b> SIZE=111111111111111111111", Arguments),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Arguments),
+            ("MAIL FROM:<a@b> BODY=7BIT BODY=8BITMIME", Arguments),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", UnknownParameter),
+            ("MAIL FROM:<a@b> SMTPUTF8", UnknownParameter),
+            ("MAIL FROM:<a@b> AUTH=<>", UnknownParameter),
+            ("RCPT", Recipient),
+            ("RCPT TO:<>", Recipient),
+            ("RCPT TO:<ann>", Recipient),
+            ("RCPT TO:ann@example.org", Recipient),
+            ("RCPT TO:<ann@exämple.org>", NonAsciiAddress),
+            ("RCPT TO:<ann@example.org> NOTIFY=NEVER", UnknownParameter),
+        ] {
+            assert_eq!(Command::parse(line.as_bytes()), Err(error), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_name_may_have_two_hundred_and_fifty_five_octets() {
+        assert!(ClientName::parse(&"n".repeat(CLIENT_NAME_OCTETS_MAX)).is_some());
+        assert!(ClientName::parse(&"n".repeat(CLIENT_NAME_OCTETS_MAX + 1)).is_none());
+    }
+
+    fn any_command() -> impl Strategy<Value = Command> {
+        let address =
+            ("[ -~]{1,30}", "[a-z0-9]{1,9}(\\.[a-z]{1,9}){0,2}").prop_map(|(local_part, domain)| {
+                Address::new(&local_part, Domain::parse(&domain).unwrap()).unwrap()
+            });
+        let body = prop_oneof![Just(BodyKind::SevenBit), Just(BodyKind::EightBitMime)];
+        let parameters =
+            (proptest::option::of(any::<u64>()), body).prop_map(|(declared_octets, body)| MailParameters {
+                declared_octets,
+                body,
+            });
+        let reverse_path = prop_oneof![
+            Just(ReversePath::null()),
+            address
+                .clone()
+                .prop_map(|address| ReversePath::parse(&address.to_string()).unwrap()),
+        ];
+        let forward_path = prop_oneof![
+            Just(ForwardPath::Postmaster),
+            Just(ForwardPath::AtAddressLiteral),
+            address.prop_map(ForwardPath::Mailbox),
+        ];
+        let client = "[!-~]{1,255}".prop_map(|text| ClientName::parse(&text).unwrap());
+        let alone = proptest::sample::select(vec![
+            Command::Data,
+            Command::Rset,
+            Command::Vrfy,
+            Command::Expn,
+            Command::Help,
+            Command::Noop,
+            Command::Quit,
+            Command::StartTls,
+        ]);
+        prop_oneof![
+            client.clone().prop_map(Command::Helo),
+            client.clone().prop_map(Command::Ehlo),
+            client.prop_map(Command::Lhlo),
+            (reverse_path, parameters).prop_map(|(path, parameters)| Command::Mail(path, parameters)),
+            forward_path.prop_map(Command::Rcpt),
+            alone,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn reading_what_was_written_gives_the_same_command(command in any_command()) {
+            prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
+        }
+
+        #[test]
+        fn any_line_gets_an_answer(line in proptest::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(command) = Command::parse(&line) {
+                prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Every reply the servers give: code, enhanced status code and text are chosen here and nowhere else.
+//!
+//! Codes are those of RFC 5321 §4.2.3, enhanced status codes those of RFC 3463 §3.
+
+use std::borrow::Cow;
+
+use crate::address::Domain;
+
+/// One reply: a code, an enhanced status code where RFC 2034 §4 wants one, and a text of one or more lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    /// Absent from the greeting, from replies to `HELO`, `EHLO` and `LHLO`, and from `354` (RFC 2034 §4).
+    status: Option<&'static str>,
+    text: Cow<'static, str>,
+    /// The lines after the first.
+    further: Vec<Cow<'static, str>>,
+}
+
+impl Reply {
+    pub(crate) const fn new(code: u16, status: &'static str, text: &'static str) -> Self {
+        Self {
+            code,
+            status: Some(status),
+            text: Cow::Borrowed(text),
+            further: Vec::new(),
+        }
+    }
+
+    fn plain(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            status: None,
+            text: text.into(),
+            further: Vec::new(),
+        }
+    }
+
+    fn closing(status: &'static str, hostname: &Domain, why: &str) -> Self {
+        // RFC 5321 §4.2.3: the text of a 421 begins with the domain.
+        let text = Cow::Owned(format!("{hostname} {why}"));
+        Self {
+            code: 421,
+            status: Some(status),
+            text,
+            further: Vec::new(),
+        }
+    }
+
+    /// The three digits.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The enhanced status code, such as `5.1.1` (RFC 3463 §2).
+    #[must_use]
+    pub fn status(&self) -> Option<&'static str> {
+        self.status
+    }
+
+    /// Appends the reply as it is sent: one line, or `250-` lines and a last one (RFC 5321 §4.2.1).
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let code = self.code.to_string();
+        let mut lines = std::iter::once(&self.text).chain(&self.further).peekable();
+        while let Some(line) = lines.next() {
+            out.extend_from_slice(code.as_bytes());
+            out.push(if lines.peek().is_some() { b'-' } else { b' ' });
+            if let Some(status) = self.status {
+                out.extend_from_slice(status.as_bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// One reply, or in LMTP one for each recipient (RFC 2033 §4.2). Never none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replies {
+    first: Reply,
+    others: Vec<Reply>,
+}
+
+impl Replies {
+    /// The replies in the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = &Reply> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Appends all of them as they are sent.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for reply in self.iter() {
+            reply.encode(out);
+        }
+    }
+
+    /// `reply`, followed by `others`.
+    pub(crate) fn with_others(reply: Reply, others: Vec<Reply>) -> Self {
+        Self { first: reply, others }
+    }
+}
+
+impl From<Reply> for Replies {
+    fn from(reply: Reply) -> Self {
+        Self {
+            first: reply,
+            others: Vec::new(),
+        }
+    }
+}
+
+/// What is sent instead of a greeting when there are as many connections as may be; then the connection is
+/// closed (RFC 5321 §3.1 and §4.2.3).
+#[must_use]
+pub fn too_many_connections(hostname: &Domain) -> Replies {
+    Reply::closing("4.7.0", hostname, "too many connections, try again later").into()
+}
+
+/// RFC 5321 §4.2: the domain comes first in the greeting.
+pub(crate) fn greeting(hostname: &Domain, protocol: &str) -> Reply {
+    Reply::plain(220, format!("{hostname} {protocol} Mailhorn"))
+}
+
+/// The reply to `HELO`, and to `EHLO` and `LHLO` with a line for each extension (RFC 5321 §4.1.1.1).
+pub(crate) fn hello(hostname: &Domain, extensions: Vec<Cow<'static, str>>) -> Reply {
+    Reply {
+        further: extensions,
+        ..Reply::plain(250, hostname.as_str().to_owned())
+    }
+}
+
+/// RFC 5321 §4.1.1.4.
+pub(crate) fn start_mail_input() -> Reply {
+    Reply::plain(354, "go ahead, end with <CRLF>.<CRLF>")
+}
+
+pub(crate) fn timed_out(hostname: &Domain) -> Reply {
+    Reply::closing("4.4.2", hostname, "idle for too long, closing")
+}
+
+pub(crate) fn shutting_down(hostname: &Domain) -> Reply {
+    Reply::closing("4.3.2", hostname, "shutting down, try again later")
+}
+
+pub(crate) fn too_many_errors(hostname: &Domain) -> Reply {
+    Reply::closing("4.7.0", hostname, "too many errors, closing")
+}
+
+pub(crate) fn internal_error(hostname: &Domain) -> Reply {
+    Reply::closing("4.3.0", hostname, "internal error, closing")
+}
+
+pub(crate) const OK: Reply = Reply::new(250, "2.0.0", "ok");
+pub(crate) const BYE: Reply = Reply::new(221, "2.0.0", "bye");
+pub(crate) const HELP: Reply = Reply::new(214, "2.0.0", "see RFC 5321 and RFC 2033");
+/// RFC 5321 §3.5.3: neither yes nor no, so that nobody learns our users this way.
+pub(crate) const CANNOT_VERIFY: Reply = Reply::new(252, "2.5.0", "not verified, send mail to find out");
+pub(crate) const READY_FOR_TLS: Reply = Reply::new(220, "2.0.0", "ready to start TLS");
+
+pub(crate) const SENDER_OK: Reply = Reply::new(250, "2.1.0", "sender ok");
+pub(crate) const RECIPIENT_OK: Reply = Reply::new(250, "2.1.5", "recipient ok");
+pub(crate) const DELIVERED: Reply = Reply::new(250, "2.0.0", "delivered");
+
+pub(crate) const MAILBOX_FULL: Reply = Reply::new(452, "4.2.2", "mailbox full, try again later");
+pub(crate) const OVER_QUOTA: Reply = Reply::new(552, "5.2.2", "the message does not fit into the mailbox");
+pub(crate) const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "no such user here");
+pub(crate) const NOT_LOCAL: Reply = Reply::new(550, "5.7.1", "not a domain of ours, no relaying");
+pub(crate) const TOO_MANY_RECIPIENTS: Reply =
+    Reply::new(452, "4.5.3", "too many recipients, send the rest later");
+pub(crate) const UNAVAILABLE: Reply = Reply::new(451, "4.3.0", "temporarily unavailable, try again later");
+pub(crate) const NO_STORAGE: Reply = Reply::new(452, "4.3.1", "out of storage, try again later");
+
+pub(crate) const TOO_LARGE: Reply = Reply::new(552, "5.3.4", "the message is larger than SIZE allows");
+pub(crate) const BARE_LINE_END: Reply = Reply::new(
+    550,
+    "5.6.0",
+    "lines must end in CRLF, CR and LF may not stand alone",
+);
+pub(crate) const TOO_MANY_HOPS: Reply = Reply::new(554, "5.4.6", "too many Received fields, mail loop");
+
+pub(crate) const UNRECOGNISED: Reply = Reply::new(500, "5.5.1", "command not recognised");
+pub(crate) const NOT_TEXT: Reply = Reply::new(500, "5.5.2", "commands are ASCII");
+pub(crate) const LINE_TOO_LONG: Reply = Reply::new(500, "5.5.2", "line too long");
+pub(crate) const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "command not implemented");
+pub(crate) const BAD_ARGUMENTS: Reply = Reply::new(501, "5.5.4", "syntax error in parameters");
+pub(crate) const BAD_SENDER: Reply = Reply::new(501, "5.1.7", "bad sender address syntax");
+pub(crate) const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "bad recipient address syntax");
+/// RFC 6531 §3.5, as a server without SMTPUTF8 may say it too.
+pub(crate) const NON_ASCII_ADDRESS: Reply = Reply::new(553, "5.6.7", "only ASCII addresses are supported");
+pub(crate) const UNKNOWN_PARAMETER: Reply =
+    Reply::new(555, "5.5.4", "parameter not recognised or implemented");
+
+pub(crate) const HELLO_FIRST: Reply = Reply::new(503, "5.5.1", "introduce yourself first");
+pub(crate) const MAIL_FIRST: Reply = Reply::new(503, "5.5.1", "MAIL first");
+pub(crate) const MAIL_ALREADY: Reply = Reply::new(503, "5.5.1", "MAIL was given already");
+/// RFC 2033 §4.2 asks for 503 when no recipient was accepted.
+pub(crate) const RECIPIENT_FIRST: Reply = Reply::new(503, "5.5.1", "no valid recipients");
+/// RFC 5321 §3.3.
+pub(crate) const NO_VALID_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "no valid recipients");
+pub(crate) const TLS_ALREADY: Reply = Reply::new(503, "5.5.1", "TLS is on already");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_reply_has_a_space_and_the_others_a_hyphen() {
+        let hostname = Domain::parse("mx.example.org").unwrap();
+        let mut out = Vec::new();
+        hello(&hostname, vec!["PIPELINING".into(), "SIZE 1".into()]).encode(&mut out);
+        OK.encode(&mut out);
+        assert_eq!(
+            out,
+            b"250-mx.example.org\r\n250-PIPELINING\r\n250 SIZE 1\r\n250 2.0.0 ok\r\n"
+        );
+    }
+}
