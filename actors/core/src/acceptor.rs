@@ -44,8 +44,10 @@ impl KeepAlive {
     /// As the system says.
     pub fn apply(&self, listener: &TcpListener) -> io::Result<()> {
         let socket = SockRef::from(listener);
-        let probes =
-            TcpKeepalive::new().with_time(self.idle).with_interval(self.interval).with_retries(self.retries);
+        let probes = TcpKeepalive::new()
+            .with_time(self.idle)
+            .with_interval(self.interval)
+            .with_retries(self.retries);
         socket.set_tcp_keepalive(&probes)?;
         socket.set_tcp_user_timeout(Some(self.user_timeout))?;
         socket.set_tcp_nodelay(true)
@@ -87,7 +89,9 @@ pub struct Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +119,15 @@ impl Acceptor {
         guard: ExitGuard,
     ) -> Self {
         let alive = kind.born();
-        Self { listener, service, drain, metrics, kind, guard, _alive: alive }
+        Self {
+            listener,
+            service,
+            drain,
+            metrics,
+            kind,
+            guard,
+            _alive: alive,
+        }
     }
 }
 
@@ -148,7 +160,11 @@ struct Worker {
 impl Worker {
     async fn run(mut self) -> Exit {
         // A copy of the socket: the next acceptor, should this one panic, goes on with the same queue of clients.
-        let listener = match self.listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
+        let listener = match self
+            .listener
+            .try_clone()
+            .and_then(tokio::net::TcpListener::from_std)
+        {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!(%error, service = self.service.name, "a listener can't be watched");
@@ -188,7 +204,12 @@ impl Worker {
     fn start(&self, accepted: Accepted) {
         let turn = self.service.turn.fetch_add(1, Relaxed);
         let arbiters = &self.service.arbiters;
-        let Some(arbiter) = turn.checked_rem(arbiters.len()).and_then(|turn| arbiters.get(turn)) else { return };
+        let Some(arbiter) = turn
+            .checked_rem(arbiters.len())
+            .and_then(|turn| arbiters.get(turn))
+        else {
+            return;
+        };
         let start = Arc::clone(&self.service.start);
         // What waits here is bounded by the permits.
         if !arbiter.spawn_fn(move || start(accepted)) {
@@ -207,7 +228,10 @@ impl Worker {
 
     async fn failed(&self, error: &io::Error) {
         // A connection that ended before it was accepted is the client's affair; anything else is a lack of ours.
-        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+        ) {
             return;
         }
         self.metrics.limit("file_descriptors");

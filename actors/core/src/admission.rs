@@ -69,7 +69,10 @@ impl Admission {
     /// Nobody is in.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Self {
-        Self { limits: Arc::new(limits), counts: Arc::default() }
+        Self {
+            limits: Arc::new(limits),
+            counts: Arc::default(),
+        }
     }
 
     /// A place for a connection from `peer`.
@@ -78,7 +81,11 @@ impl Admission {
     ///
     /// The limit that was reached.
     pub fn connection(&self, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
-        let trusted = self.limits.trusted_networks.iter().any(|network| network.contains(&peer));
+        let trusted = self
+            .limits
+            .trusted_networks
+            .iter()
+            .any(|network| network.contains(&peer));
         let address = (!trusted).then(|| counted_as(peer));
         let mut counts = self.counts.lock();
         if counts.total >= self.limits.connections_max {
@@ -92,7 +99,10 @@ impl Admission {
             *count += 1;
         }
         counts.total += 1;
-        Ok(ConnectionPermit { counts: Arc::clone(&self.counts), address })
+        Ok(ConnectionPermit {
+            counts: Arc::clone(&self.counts),
+            address,
+        })
     }
 
     /// A place for a session of `user`.
@@ -107,7 +117,10 @@ impl Admission {
             return Err(Refusal::User);
         }
         *count += 1;
-        Ok(UserPermit { counts: Arc::clone(&self.counts), user })
+        Ok(UserPermit {
+            counts: Arc::clone(&self.counts),
+            user,
+        })
     }
 
     /// Connections that are in.
@@ -177,7 +190,10 @@ mod tests {
         let admission = admission();
         let first = admission.connection(ip("192.0.2.1")).unwrap();
         let _second = admission.connection(ip("192.0.2.1")).unwrap();
-        assert_eq!(admission.connection(ip("192.0.2.1")).unwrap_err(), Refusal::Address);
+        assert_eq!(
+            admission.connection(ip("192.0.2.1")).unwrap_err(),
+            Refusal::Address
+        );
         drop(first);
         let _third = admission.connection(ip("192.0.2.1")).unwrap();
         assert_eq!(admission.connections(), 2);
@@ -188,14 +204,19 @@ mod tests {
         let admission = admission();
         let _a = admission.connection(ip("2001:db8::1")).unwrap();
         let _b = admission.connection(ip("2001:db8::2")).unwrap();
-        assert_eq!(admission.connection(ip("2001:db8::3")).unwrap_err(), Refusal::Address);
+        assert_eq!(
+            admission.connection(ip("2001:db8::3")).unwrap_err(),
+            Refusal::Address
+        );
         let _other = admission.connection(ip("2001:db8:0:1::3")).unwrap();
     }
 
     #[test]
     fn a_trusted_network_is_bound_by_the_total_alone() {
         let admission = admission();
-        let permits: Vec<_> = (0..4).map(|_| admission.connection(ip("127.0.0.1")).unwrap()).collect();
+        let permits: Vec<_> = (0..4)
+            .map(|_| admission.connection(ip("127.0.0.1")).unwrap())
+            .collect();
         assert_eq!(admission.connection(ip("127.0.0.1")).unwrap_err(), Refusal::Total);
         drop(permits);
         assert_eq!(admission.connections(), 0);

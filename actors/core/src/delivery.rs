@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailhorn_events::{MailboxId, MessageId};
 use mailhorn_ports::{
-    Account, CHUNK_OCTETS_MAX, Change, Delivery, NoteKey, Octets, Recipient, RecipientOutcome, StoreError, Verdict,
+    Account, CHUNK_OCTETS_MAX, Change, Delivery, NoteKey, Octets, Recipient, RecipientOutcome, StoreError,
+    Verdict,
 };
 use mailhorn_smtp::{Address, DataEnd, DeliveryVerdict, Envelope, HopCounter, trace};
 use sha2::{Digest, Sha256};
@@ -111,14 +112,19 @@ impl Incoming {
         }
         self.digest.update(&content);
         self.hops.push(content);
-        self.size = self.size.saturating_add(u64::try_from(content.len()).unwrap_or(u64::MAX));
+        self.size = self
+            .size
+            .saturating_add(u64::try_from(content.len()).unwrap_or(u64::MAX));
         self.chunk.append(content);
         // A message that ends with its chunk keeps it: the last chunk travels with the commit.
         while self.chunk.len() > CHUNK_OCTETS_MAX {
             let rest = self.chunk.split_off(CHUNK_OCTETS_MAX);
             let chunk = Bytes::from(std::mem::replace(&mut self.chunk, rest));
             let begun = Instant::now();
-            let put = deps.store.put_chunk(self.message, self.stored_chunks, chunk).await;
+            let put = deps
+                .store
+                .put_chunk(self.message, self.stored_chunks, chunk)
+                .await;
             deps.metrics.stored("put_chunk", begun);
             if let Err(error) = put {
                 tracing::warn!(message = %self.message, %error, "a message can't be taken now");
@@ -155,7 +161,10 @@ impl Incoming {
                     account: account.id,
                     mailbox: MailboxId::inbox(account.id),
                     prefix: trace::prefix(reverse_path, address).into(),
-                    note: deps.options.notes.then(|| note(reverse_path.as_str(), &account.address, &digest)),
+                    note: deps
+                        .options
+                        .notes
+                        .then(|| note(reverse_path.as_str(), &account.address, &digest)),
                 })
             })
             .collect();
@@ -164,7 +173,11 @@ impl Incoming {
         let delivery = Delivery {
             event: deps.ids.event(),
             message: self.message,
-            octets: Octets { size: self.size, stored_chunks: self.stored_chunks, tail: self.chunk.into() },
+            octets: Octets {
+                size: self.size,
+                stored_chunks: self.stored_chunks,
+                tail: self.chunk.into(),
+            },
             recipients: present,
         };
         let outcome = deps.log.append(Change::Deliver(delivery)).await;
@@ -172,14 +185,21 @@ impl Incoming {
             Outcome::Done(Verdict::Delivered(outcomes)) => outcomes,
             Outcome::Done(Verdict::Done) | Outcome::Unknown | Outcome::Refused => Vec::new(),
         };
-        let notes = notes.into_iter().zip(&outcomes).filter(|(_, outcome)| has_it(**outcome));
+        let notes = notes
+            .into_iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| has_it(**outcome));
         let notes = notes.filter_map(|(note, _)| note).collect();
         let mut outcomes = outcomes.into_iter();
         let verdicts = recipients
             .iter()
             .map(|recipient| verdict(deps, recipient.as_ref().and_then(|_| outcomes.next())))
             .collect();
-        Resolved { verdicts, notes, message: self.message }
+        Resolved {
+            verdicts,
+            notes,
+            message: self.message,
+        }
     }
 }
 
@@ -194,7 +214,10 @@ fn verdict(deps: &TransferDeps, outcome: Option<RecipientOutcome>) -> DeliveryVe
         Some(RecipientOutcome::Gone) => (DeliveryVerdict::NoSuchUser, "gone"),
         Some(RecipientOutcome::OctetsLost) | None => (DeliveryVerdict::Unavailable, "unavailable"),
     };
-    deps.metrics.deliveries.get_or_create(&DeliveryLabels { outcome }).inc();
+    deps.metrics
+        .deliveries
+        .get_or_create(&DeliveryLabels { outcome })
+        .inc();
     verdict
 }
 

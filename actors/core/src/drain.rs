@@ -30,7 +30,9 @@ pub fn drain() -> (Drain, DrainWatch) {
 impl Drain {
     /// From now on nothing new begins; transactions have `deadline` to end.
     pub fn begin(&self, deadline: Duration) {
-        self.0.send_replace(Phase::Draining { until: Instant::now() + deadline });
+        self.0.send_replace(Phase::Draining {
+            until: Instant::now() + deadline,
+        });
     }
 }
 
@@ -48,7 +50,11 @@ impl DrainWatch {
 
     /// Returns when the time for transactions to end is over.
     pub async fn deadline(&mut self) {
-        let phase = self.0.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase);
+        let phase = self
+            .0
+            .wait_for(|phase| *phase != Phase::Serving)
+            .await
+            .map(|phase| *phase);
         if let Ok(Phase::Draining { until }) = phase {
             tokio::time::sleep_until(until).await;
         }

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use mailhorn_events::{Generation, Stamp};
-use mailhorn_ports::{Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, Verdict};
+use mailhorn_ports::{
+    Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, StoreError, Verdict,
+};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -28,6 +30,12 @@ pub const GROUP_OCTETS_MAX: usize = 4 * 1024 * 1024;
 pub const FORGET_PAUSE: Duration = Duration::from_millis(100);
 /// The first pause before an unknown commit is repeated; it doubles.
 pub const REPEAT_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Changes that wait for the log at most, unless set otherwise.
+pub const QUEUE_CHANGES_MAX_DEFAULT: usize = 4_096;
+/// Changes in one group at most, unless set otherwise.
+pub const GROUP_CHANGES_MAX_DEFAULT: usize = 256;
+/// How often housekeeping gets a turn, unless set otherwise.
+pub const MAINTAIN_PAUSE_DEFAULT: Duration = Duration::from_secs(5);
 /// The longest pause before an unknown commit is repeated.
 pub const REPEAT_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The pause between two steps of housekeeping while there is more to do.
@@ -62,7 +70,14 @@ pub enum Outcome {
 }
 
 #[derive(Debug)]
-struct Request {
+enum Request {
+    Append(Waiting),
+    /// Nothing comes behind this: work off what is there, close the store, and say so.
+    Finish(oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+struct Waiting {
     change: Change,
     reply: Option<oneshot::Sender<Outcome>>,
 }
@@ -80,7 +95,10 @@ impl LogHandle {
     /// Makes a change durable. Dropping the future does not take the change back.
     pub async fn append(&self, change: Change) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        if !self.put(Request { change, reply: Some(reply) }) {
+        if !self.put(Waiting {
+            change,
+            reply: Some(reply),
+        }) {
             return Outcome::Refused;
         }
         match tokio::time::timeout(self.append_deadline, outcome).await {
@@ -93,17 +111,26 @@ impl LogHandle {
     /// These notes no longer count: their replies were read. Travels with the next group.
     pub fn forget(&self, notes: Vec<NoteKey>) {
         if !notes.is_empty() {
-            self.put(Request { change: Change::ForgetNotes(notes), reply: None });
+            self.put(Waiting {
+                change: Change::ForgetNotes(notes),
+                reply: None,
+            });
         }
     }
 
-    fn put(&self, request: Request) -> bool {
+    /// Ends the log: what was put into it before is made durable, then the store is closed. Whether it came to that.
+    pub async fn finish(&self) -> bool {
+        let (told, finished) = oneshot::channel();
+        self.queue.send(Request::Finish(told)).await.is_ok() && finished.await.is_ok()
+    }
+
+    fn put(&self, waiting: Waiting) -> bool {
         // Counted before, so that the other side never takes what is not yet counted.
         self.kind.queued();
-        let taken = self.queue.try_send(request).is_ok();
+        let taken = self.queue.try_send(Request::Append(waiting)).is_ok();
         if !taken {
             self.kind.taken(1);
-            self.metrics.limit("store.commit_queue");
+            self.metrics.limit("log_queue_changes_max");
         }
         taken
     }
@@ -117,7 +144,12 @@ pub struct LogQueue(Arc<Mutex<mpsc::Receiver<Request>>>);
 #[must_use]
 pub fn queue(options: &LogOptions, kind: Arc<Kind>, metrics: Arc<Metrics>) -> (LogHandle, LogQueue) {
     let (sender, receiver) = mpsc::channel(options.queue_changes_max);
-    let handle = LogHandle { queue: sender, kind, metrics, append_deadline: options.append_deadline };
+    let handle = LogHandle {
+        queue: sender,
+        kind,
+        metrics,
+        append_deadline: options.append_deadline,
+    };
     (handle, LogQueue(Arc::new(Mutex::new(receiver))))
 }
 
@@ -151,7 +183,13 @@ struct Line {
 
 impl Line {
     fn group(&self, changes: Vec<Change>, now: Stamp, window: Duration) -> Group {
-        Group { generation: self.generation, first: self.next, now, notes_since: before(now, window), changes }
+        Group {
+            generation: self.generation,
+            first: self.next,
+            now,
+            notes_since: before(now, window),
+            changes,
+        }
     }
 
     fn committed(&mut self, committed: &Committed) {
@@ -168,7 +206,11 @@ impl Line {
     fn repeat_pause(&self) -> Option<Duration> {
         let (_, tries) = self.unknown.as_ref()?;
         let doublings = tries.saturating_sub(1).min(16);
-        Some(REPEAT_PAUSE_MIN.saturating_mul(2u32.saturating_pow(doublings)).min(REPEAT_PAUSE_MAX))
+        Some(
+            REPEAT_PAUSE_MIN
+                .saturating_mul(2u32.saturating_pow(doublings))
+                .min(REPEAT_PAUSE_MAX),
+        )
     }
 }
 
@@ -177,29 +219,41 @@ fn before(now: Stamp, window: Duration) -> Stamp {
     Stamp(now.0.saturating_sub(micros))
 }
 
-/// Works the log off until every handle is gone, then returns with everything durable. Runs on a thread of its own in
-/// a node ([`Log`]), and as a task in tests and the simulation.
+/// Works the log off until it is to finish ([`LogHandle::finish`]) or every handle is gone, then closes the store. Runs
+/// on a thread of its own in a node ([`Log`]), and as a task in tests and the simulation.
 ///
 /// # Errors
 ///
-/// When the log's end can't be read at the start.
-pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), mailhorn_ports::StoreError> {
+/// When the log's end can't be read at the start, or the store can't be closed at the end.
+pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), StoreError> {
     let mut receiver = queue.0.lock().await;
     let end = deps.store.log_end(deps.generation).await?;
     let mut worker = Worker {
         deps,
-        line: Line { generation: deps.generation, next: end.saturating_add(1), unknown: None },
+        line: Line {
+            generation: deps.generation,
+            next: end.saturating_add(1),
+            unknown: None,
+        },
         waiting: Vec::new(),
+        finishing: None,
         maintain_at: Instant::now() + deps.options.maintain_pause,
     };
     deps.metrics.log_open.set(1);
     loop {
         if worker.line.unknown.is_some() {
             worker.repeat(&mut receiver).await;
-        } else if !worker.gather(&mut receiver).await {
+        } else if let Some(told) = worker.finishing.take() {
+            deps.store.close().await?;
+            // Whoever asked may be gone; the store is closed all the same.
+            if told.send(()).is_err() {
+                tracing::debug!("nobody waits for the log to finish");
+            }
             return Ok(());
-        } else {
+        } else if worker.gather(&mut receiver).await {
             worker.commit().await;
+        } else if worker.finishing.is_none() {
+            return deps.store.close().await;
         }
     }
 }
@@ -207,12 +261,13 @@ pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), mailhorn_ports
 struct Worker<'a> {
     deps: &'a LogDeps,
     line: Line,
-    waiting: Vec<Request>,
+    waiting: Vec<Waiting>,
+    finishing: Option<oneshot::Sender<()>>,
     maintain_at: Instant,
 }
 
 impl Worker<'_> {
-    /// Fills `waiting` with the next group. False when no handle is left and nothing waits.
+    /// Fills `waiting` with the next group. False when there is none: nobody is left to ask, or the log finishes.
     async fn gather(&mut self, receiver: &mut mpsc::Receiver<Request>) -> bool {
         let first = loop {
             tokio::select! {
@@ -231,38 +286,57 @@ impl Worker<'_> {
                 Ok(None) | Err(_) => break,
             }
         }
-        while self.waiting.len() < self.deps.options.group_changes_max && octets < GROUP_OCTETS_MAX {
+        while self.has_room() && octets < GROUP_OCTETS_MAX {
             match receiver.try_recv() {
                 Ok(request) => octets = octets.saturating_add(self.take(request)),
                 Err(_) => break,
             }
         }
-        true
+        !self.waiting.is_empty()
     }
 
+    /// Takes a request up; gives the octets that it adds to the group.
     fn take(&mut self, request: Request) -> usize {
+        let waiting = match request {
+            Request::Append(waiting) => waiting,
+            Request::Finish(told) => {
+                self.finishing = Some(told);
+                return 0;
+            }
+        };
         self.deps.kind.taken(1);
-        let octets = match &request.change {
+        let octets = match &waiting.change {
             Change::Deliver(delivery) => delivery.octets.tail.len(),
             Change::Expunge(_) | Change::ForgetNotes(_) => 0,
         };
-        self.waiting.push(request);
+        self.waiting.push(waiting);
         octets
     }
 
+    fn has_room(&self) -> bool {
+        self.finishing.is_none() && self.waiting.len() < self.deps.options.group_changes_max
+    }
+
     fn only_notes(&self) -> bool {
-        self.waiting.len() < self.deps.options.group_changes_max
-            && self.waiting.iter().all(|request| matches!(request.change, Change::ForgetNotes(_)))
+        self.has_room()
+            && self
+                .waiting
+                .iter()
+                .all(|waiting| matches!(waiting.change, Change::ForgetNotes(_)))
     }
 
     async fn commit(&mut self) {
         let begun = Instant::now();
         let requests = std::mem::take(&mut self.waiting);
         let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
-        let (changes, replies): (Vec<_>, Vec<_>) =
-            requests.into_iter().map(|request| (request.change, request.reply)).unzip();
+        let (changes, replies): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .map(|waiting| (waiting.change, waiting.reply))
+            .unzip();
         self.deps.metrics.commit_changes.observe(count as f64);
-        let group = self.line.group(changes, self.deps.ids.now(), self.deps.options.duplicate_window);
+        let group = self
+            .line
+            .group(changes, self.deps.ids.now(), self.deps.options.duplicate_window);
         match self.deps.store.commit(&group).await {
             Ok(committed) => {
                 self.done(&committed);
@@ -287,17 +361,20 @@ impl Worker<'_> {
     /// Nothing may come behind a group whose outcome is unknown: it is repeated until it is known, and what arrives
     /// meanwhile is refused.
     async fn repeat(&mut self, receiver: &mut mpsc::Receiver<Request>) {
-        let Some(pause) = self.line.repeat_pause() else { return };
+        let Some(pause) = self.line.repeat_pause() else {
+            return;
+        };
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(until) => break,
                 request = receiver.recv() => match request {
-                    Some(request) => {
+                    Some(Request::Append(waiting)) => {
                         self.deps.kind.taken(1);
-                        answer(request.reply, Outcome::Refused);
+                        answer(waiting.reply, Outcome::Refused);
                     }
+                    Some(Request::Finish(told)) => self.finishing = Some(told),
                     None => {
                         tokio::time::sleep_until(until).await;
                         break;
@@ -305,10 +382,16 @@ impl Worker<'_> {
                 },
             }
         }
-        let Some((group, _)) = self.line.unknown.clone() else { return };
+        let Some((group, _)) = self.line.unknown.clone() else {
+            return;
+        };
         match self.deps.store.commit(&group).await {
             Ok(committed) => {
-                tracing::info!(first = group.first, changes = group.changes.len(), "a commit with an unknown outcome is done now");
+                tracing::info!(
+                    first = group.first,
+                    changes = group.changes.len(),
+                    "a commit with an unknown outcome is done now"
+                );
                 self.done(&committed);
             }
             Err(error) => self.failed(group, &error),
@@ -346,7 +429,11 @@ impl Worker<'_> {
             }
         };
         // One step between two groups: deliveries wait for a step at most, never for all of it.
-        let pause = if more { MAINTAIN_STEP_PAUSE } else { self.deps.options.maintain_pause };
+        let pause = if more {
+            MAINTAIN_STEP_PAUSE
+        } else {
+            self.deps.options.maintain_pause
+        };
         self.maintain_at = Instant::now() + pause;
     }
 }
@@ -379,7 +466,12 @@ impl Log {
     #[must_use]
     pub fn new(deps: LogDeps, queue: LogQueue, guard: ExitGuard) -> Self {
         let alive = deps.kind.born();
-        Self { deps, queue, guard, _alive: alive }
+        Self {
+            deps,
+            queue,
+            guard,
+            _alive: alive,
+        }
     }
 }
 
@@ -390,7 +482,10 @@ impl Actor for Log {
         let (deps, queue) = (self.deps.clone(), self.queue.clone());
         let tell = ctx.address().recipient();
         let spawned = std::thread::Builder::new().name("log".into()).spawn(move || {
-            let report = ThreadReport { how: Exit::Failed, tell };
+            let report = ThreadReport {
+                how: Exit::Failed,
+                tell,
+            };
             on_this_thread(&deps, &queue, report);
         });
         if let Err(error) = spawned {
@@ -401,7 +496,10 @@ impl Actor for Log {
 }
 
 fn on_this_thread(deps: &LogDeps, queue: &LogQueue, mut report: ThreadReport) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the log's runtime could not be built");
@@ -410,7 +508,7 @@ fn on_this_thread(deps: &LogDeps, queue: &LogQueue, mut report: ThreadReport) {
     };
     match runtime.block_on(work(deps, queue)) {
         Ok(()) => report.how = Exit::Stopped,
-        Err(error) => tracing::error!(%error, "the log's end could not be read"),
+        Err(error) => tracing::error!(%error, "the log can't go on"),
     }
 }
 
@@ -422,7 +520,11 @@ struct ThreadReport {
 
 impl Drop for ThreadReport {
     fn drop(&mut self) {
-        let how = if std::thread::panicking() { Exit::Panicked } else { self.how };
+        let how = if std::thread::panicking() {
+            Exit::Panicked
+        } else {
+            self.how
+        };
         if self.tell.try_send(ThreadEnded { how }).is_err() {
             tracing::debug!(?how, "the log's thread ended after its actor");
         }

@@ -54,8 +54,15 @@ impl Listing {
     }
 
     fn push(&mut self, row: &ViewRow) {
-        self.messages.push(Listed { message: row.message, size: row.size });
-        if let Some(unique_id) = row.unique_id.as_ref().and_then(|text| UniqueId::new(text.as_bytes())) {
+        self.messages.push(Listed {
+            message: row.message,
+            size: row.size,
+        });
+        if let Some(unique_id) = row
+            .unique_id
+            .as_ref()
+            .and_then(|text| UniqueId::new(text.as_bytes()))
+        {
             self.unique_ids.insert(row.message, unique_id);
         }
     }
@@ -64,11 +71,19 @@ impl Listing {
         match happening {
             Happening::Added(added) => {
                 for added in added {
-                    let listed = Listed { message: added.message, size: added.size };
-                    let place = self.messages.binary_search_by_key(&added.message, |listed| listed.message);
+                    let listed = Listed {
+                        message: added.message,
+                        size: added.size,
+                    };
+                    let place = self
+                        .messages
+                        .binary_search_by_key(&added.message, |listed| listed.message);
                     if let Err(place) = place {
                         self.messages.insert(place, listed);
-                        let brought = added.unique_id.as_ref().and_then(|text| UniqueId::new(text.as_bytes()));
+                        let brought = added
+                            .unique_id
+                            .as_ref()
+                            .and_then(|text| UniqueId::new(text.as_bytes()));
                         if let Some(unique_id) = brought {
                             self.unique_ids.insert(added.message, unique_id);
                         }
@@ -78,8 +93,10 @@ impl Listing {
             Happening::Expunged(expunged) => {
                 let mut gone: Vec<MessageId> = expunged.iter().map(|expunged| expunged.message).collect();
                 gone.sort_unstable();
-                self.messages.retain(|listed| gone.binary_search(&listed.message).is_err());
-                self.unique_ids.retain(|message, _| gone.binary_search(message).is_err());
+                self.messages
+                    .retain(|listed| gone.binary_search(&listed.message).is_err());
+                self.unique_ids
+                    .retain(|message, _| gone.binary_search(message).is_err());
             }
         }
     }
@@ -95,7 +112,11 @@ impl Maildrop for Listing {
     }
 
     fn unique_id(&self, index: usize) -> UniqueId {
-        let message = self.messages.get(index).map(|listed| listed.message).unwrap_or(NO_MESSAGE);
+        let message = self
+            .messages
+            .get(index)
+            .map(|listed| listed.message)
+            .unwrap_or(NO_MESSAGE);
         if let Some(unique_id) = self.unique_ids.get(&message) {
             return *unique_id;
         }
@@ -138,7 +159,10 @@ impl Lock {
     }
 
     /// Takes the lock now, or a place in the line for it, or neither.
-    fn take(self: &Arc<Self>, mode: LockMode) -> Result<MaildropLock, Option<oneshot::Receiver<MaildropLock>>> {
+    fn take(
+        self: &Arc<Self>,
+        mode: LockMode,
+    ) -> Result<MaildropLock, Option<oneshot::Receiver<MaildropLock>>> {
         let mut state = self.state.lock();
         if mode == LockMode::Shared || state.holders == 0 {
             state.holders += 1;
@@ -209,7 +233,9 @@ struct Shared {
 
 impl std::fmt::Debug for Mailboxes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailboxes").field("known", &self.0.known.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Mailboxes")
+            .field("known", &self.0.known.lock().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,7 +243,13 @@ impl Mailboxes {
     /// None in use. An actor that nobody uses ends after `idle`.
     #[must_use]
     pub fn new(store: Arc<dyn MailStore>, idle: Duration, kind: Arc<Kind>, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Shared { known: Mutex::default(), store, idle, kind, metrics }))
+        Self(Arc::new(Shared {
+            known: Mutex::default(),
+            store,
+            idle,
+            kind,
+            metrics,
+        }))
     }
 
     /// Opens INBOX of `account` as a maildrop: takes its lock, waiting at most `wait`, then its listing.
@@ -225,7 +257,12 @@ impl Mailboxes {
     /// # Errors
     ///
     /// [`OpenError`].
-    pub async fn open(&self, account: AccountId, mode: LockMode, wait: Duration) -> Result<OpenMaildrop, OpenError> {
+    pub async fn open(
+        &self,
+        account: AccountId,
+        mode: LockMode,
+        wait: Duration,
+    ) -> Result<OpenMaildrop, OpenError> {
         let mailbox = MailboxId::inbox(account);
         let (address, lock) = self.get(mailbox);
         let lock = match lock.take(mode) {
@@ -252,11 +289,18 @@ impl Mailboxes {
     pub fn changed(&self, event: &Event) {
         let address = {
             let known = self.0.known.lock();
-            known.get(&event.mailbox).and_then(|known| known.address.upgrade())
+            known
+                .get(&event.mailbox)
+                .and_then(|known| known.address.upgrade())
         };
         let Some(address) = address else { return };
         self.0.kind.queued();
-        if address.try_send(Changed { happening: event.happening.clone() }).is_err() {
+        if address
+            .try_send(Changed {
+                happening: event.happening.clone(),
+            })
+            .is_err()
+        {
             self.0.kind.taken(1);
             self.0.metrics.limit("mailbox_queue_max");
             // It missed something: nobody may be shown its view again.
@@ -275,7 +319,10 @@ impl Mailboxes {
         // A lock outlives its actor when that panicked under a session: the session still holds it.
         let lock = known.get(&mailbox).and_then(|known| known.lock.upgrade());
         let lock = lock.unwrap_or_default();
-        let living = known.get(&mailbox).and_then(|known| known.address.upgrade()).filter(Addr::connected);
+        let living = known
+            .get(&mailbox)
+            .and_then(|known| known.address.upgrade())
+            .filter(Addr::connected);
         let address = living.unwrap_or_else(|| {
             let actor = Mailbox {
                 mailbox,
@@ -288,7 +335,13 @@ impl Mailboxes {
             };
             actor.start()
         });
-        known.insert(mailbox, Known { address: address.downgrade(), lock: Arc::downgrade(&lock) });
+        known.insert(
+            mailbox,
+            Known {
+                address: address.downgrade(),
+                lock: Arc::downgrade(&lock),
+            },
+        );
         (address, lock)
     }
 
@@ -396,13 +449,15 @@ impl Handler<Snapshot> for Mailbox {
         let store = Arc::clone(&self.mailboxes.0.store);
         let mailbox = self.mailbox;
         let read = async move { read_listing(store.as_ref(), mailbox).await };
-        AtomicResponse::new(Box::pin(read.into_actor(self).map(move |read, act: &mut Self, _| {
-            act.mailboxes.0.metrics.stored("list", begun);
-            act.mailboxes.0.kind.handled(1, begun);
-            let listing = Arc::new(read?);
-            act.view = Some(Arc::clone(&listing));
-            Ok(listing)
-        })))
+        AtomicResponse::new(Box::pin(read.into_actor(self).map(
+            move |read, act: &mut Self, _| {
+                act.mailboxes.0.metrics.stored("list", begun);
+                act.mailboxes.0.kind.handled(1, begun);
+                let listing = Arc::new(read?);
+                act.view = Some(Arc::clone(&listing));
+                Ok(listing)
+            },
+        )))
     }
 }
 

@@ -104,24 +104,70 @@ impl Metrics {
             log_open: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("mailhorn");
-        registry.register("commands", "Commands by verb and result", metrics.commands.clone());
-        registry.register("limits_reached", "Times that a named limit was reached", metrics.limits.clone());
-        registry.register("store_seconds", "Time of a call of the store", metrics.store.clone());
-        registry.register("deliveries", "Deliveries by outcome, for each recipient", metrics.deliveries.clone());
+        registry.register(
+            "commands",
+            "Commands by verb and result",
+            metrics.commands.clone(),
+        );
+        registry.register(
+            "limits_reached",
+            "Times that a named limit was reached",
+            metrics.limits.clone(),
+        );
+        registry.register(
+            "store_seconds",
+            "Time of a call of the store",
+            metrics.store.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "Deliveries by outcome, for each recipient",
+            metrics.deliveries.clone(),
+        );
         registry.register("log_ins", "Log-ins by result", metrics.log_ins.clone());
-        registry.register("mail_in_octets", "Octets of mail taken", metrics.octets_in.clone());
-        registry.register("mail_out_octets", "Octets of mail given", metrics.octets_out.clone());
-        registry.register("commit_changes", "Changes in a group commit", metrics.commit_changes.clone());
-        registry.register("commits_unknown", "Commits with an unknown outcome", metrics.commits_unknown.clone());
-        registry.register("unreadable", "Messages whose octets were missing or damaged", metrics.unreadable.clone());
-        registry.register("log_open", "1 while the log takes changes", metrics.log_open.clone());
+        registry.register(
+            "mail_in_octets",
+            "Octets of mail taken",
+            metrics.octets_in.clone(),
+        );
+        registry.register(
+            "mail_out_octets",
+            "Octets of mail given",
+            metrics.octets_out.clone(),
+        );
+        registry.register(
+            "commit_changes",
+            "Changes in a group commit",
+            metrics.commit_changes.clone(),
+        );
+        registry.register(
+            "commits_unknown",
+            "Commits with an unknown outcome",
+            metrics.commits_unknown.clone(),
+        );
+        registry.register(
+            "unreadable",
+            "Messages whose octets were missing or damaged",
+            metrics.unreadable.clone(),
+        );
+        registry.register(
+            "log_open",
+            "1 while the log takes changes",
+            metrics.log_open.clone(),
+        );
         registry.register_collector(Box::new(KindsCollector(kinds)));
         (metrics, registry)
     }
 
     /// Counts a command.
     pub fn command(&self, protocol: &'static str, verb: &'static str, result: &'static str) {
-        self.commands.get_or_create(&CommandLabels { protocol, verb, result }).inc();
+        self.commands
+            .get_or_create(&CommandLabels {
+                protocol,
+                verb,
+                result,
+            })
+            .inc();
     }
 
     /// Counts a limit that was reached.
@@ -131,7 +177,9 @@ impl Metrics {
 
     /// Counts a store call that has `begun` then.
     pub fn stored(&self, operation: &'static str, begun: tokio::time::Instant) {
-        self.store.get_or_create(&StoreLabels { operation }).observe(begun.elapsed().as_secs_f64());
+        self.store
+            .get_or_create(&StoreLabels { operation })
+            .observe(begun.elapsed().as_secs_f64());
     }
 }
 
@@ -148,10 +196,18 @@ impl Collector for KindsCollector {
         ];
         let counters: [(&str, &str, Field); 5] = [
             ("actors_started", "Actors started", |kind| kind.started),
-            ("actor_panics", "Actors that ended in a panic", |kind| kind.panicked),
-            ("actor_restarts", "Actors restarted by the supervisor", |kind| kind.restarted),
-            ("actor_handled", "Messages and commands handled", |kind| kind.handled),
-            ("actor_handling_microseconds", "Time spent in handling", |kind| kind.handling_micros),
+            ("actor_panics", "Actors that ended in a panic", |kind| {
+                kind.panicked
+            }),
+            ("actor_restarts", "Actors restarted by the supervisor", |kind| {
+                kind.restarted
+            }),
+            ("actor_handled", "Messages and commands handled", |kind| {
+                kind.handled
+            }),
+            ("actor_handling_microseconds", "Time spent in handling", |kind| {
+                kind.handling_micros
+            }),
         ];
         let kinds = self.0.snapshot();
         for (name, help, field) in gauges {

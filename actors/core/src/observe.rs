@@ -63,7 +63,10 @@ impl Kind {
     pub fn born(self: &Arc<Self>) -> Alive {
         self.alive.fetch_add(1, Relaxed);
         let before = self.started.fetch_add(1, Relaxed);
-        Alive { kind: Arc::clone(self), number: before.saturating_add(1) }
+        Alive {
+            kind: Arc::clone(self),
+            number: before.saturating_add(1),
+        }
     }
 
     /// The supervisor has started another in the place of one that ended.
@@ -171,7 +174,16 @@ impl Default for Kinds {
 impl Kinds {
     /// Each kind.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        [&self.supervisor, &self.log, &self.acceptor, &self.mailbox, &self.pop3, &self.smtp, &self.lmtp].into_iter()
+        [
+            &self.supervisor,
+            &self.log,
+            &self.acceptor,
+            &self.mailbox,
+            &self.pop3,
+            &self.smtp,
+            &self.lmtp,
+        ]
+        .into_iter()
     }
 
     /// All of them now.
@@ -182,8 +194,9 @@ impl Kinds {
 }
 
 /// The buckets, in seconds, of every histogram of durations: from a cached read to a disk in trouble.
-pub const DURATION_BUCKETS: [f64; 14] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
+pub const DURATION_BUCKETS: [f64; 14] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
 
 /// Seconds as a histogram takes them.
 #[must_use]

@@ -12,7 +12,10 @@ use std::time::Duration;
 use actix::prelude::*;
 use mailhorn_events::MailboxId;
 use mailhorn_lines::Framer;
-use mailhorn_pop3::{Answer, Ask, BodyEncoder, Channel, Encoded, Need, Options, PlaintextLogIn, Reply, ServerNonce, Session, Step};
+use mailhorn_pop3::{
+    Answer, Ask, BodyEncoder, Channel, Encoded, Need, Options, PlaintextLogIn, Reply, ServerNonce, Session,
+    StatusLine, Step,
+};
 use mailhorn_ports::{Account, Change, Expunge, Ids, MailStore, Part, ReadError};
 use rustls::ServerConfig;
 use tokio::time::Instant;
@@ -22,7 +25,7 @@ use crate::admission::{Admission, ConnectionPermit, UserPermit};
 use crate::auth::{Authenticator, Login, ScramTicket};
 use crate::drain::DrainWatch;
 use crate::log::{LogHandle, Outcome};
-use crate::mailbox::{Listing, LockMode, MaildropLock, Mailboxes, OpenError};
+use crate::mailbox::{Listing, LockMode, Mailboxes, MaildropLock, OpenError};
 use crate::metrics::{LogInLabels, Metrics};
 use crate::observe::{Alive, Kind};
 use crate::transport::Connection;
@@ -70,8 +73,8 @@ pub struct Pop3Options {
 pub struct Pop3Deps {
     /// Limits and time-outs.
     pub options: Pop3Options,
-    /// TLS, for STLS and for the port that begins with it.
-    pub tls: Arc<ServerConfig>,
+    /// TLS, for STLS and for the port that begins with it; `None` where it is not offered.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Octets.
     pub store: Arc<dyn MailStore>,
     /// Maildrops.
@@ -109,7 +112,13 @@ impl Pop3Session {
     /// A session for a connection that was accepted. `implicit_tls`: TLS begins at once (RFC 8314 §3.2).
     #[must_use]
     pub fn new(accepted: Accepted, deps: Arc<Pop3Deps>, implicit_tls: bool) -> Self {
-        Self { begin: Some(Box::new(Begin { accepted, deps, implicit_tls })) }
+        Self {
+            begin: Some(Box::new(Begin {
+                accepted,
+                deps,
+                implicit_tls,
+            })),
+        }
     }
 }
 
@@ -117,10 +126,24 @@ impl Actor for Pop3Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some(begin) = self.begin.take() else { return ctx.stop() };
+        let Some(begin) = self.begin.take() else {
+            return ctx.stop();
+        };
         // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
-        ctx.wait(Conversation::hold(begin).into_actor(self).map(|(), _, ctx| ctx.stop()));
+        ctx.wait(
+            Conversation::hold(begin)
+                .into_actor(self)
+                .map(|(), _, ctx| ctx.stop()),
+        );
     }
+}
+
+/// What is told to a connection that may not come in.
+#[must_use]
+pub fn refusal() -> Vec<u8> {
+    let mut octets = Vec::new();
+    StatusLine::too_many_connections().encode_into(&mut octets);
+    octets
 }
 
 async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
@@ -130,8 +153,12 @@ async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
         AllowPlaintext::Loopback => peer.to_canonical().is_loopback(),
     };
     Options {
-        plaintext_log_in: if in_clear { PlaintextLogIn::Always } else { PlaintextLogIn::OnlyWithTls },
-        stls: true,
+        plaintext_log_in: if in_clear {
+            PlaintextLogIn::Always
+        } else {
+            PlaintextLogIn::OnlyWithTls
+        },
+        stls: deps.tls.is_some(),
         scram: deps.auth.scram_offered().await,
         log_in_failures_max: deps.options.log_in_failures_max,
     }
@@ -172,10 +199,20 @@ impl Conversation {
         }
     }
 
-    async fn begin(Begin { accepted, deps, implicit_tls }: Begin) -> io::Result<Box<Self>> {
+    async fn begin(
+        Begin {
+            accepted,
+            deps,
+            implicit_tls,
+        }: Begin,
+    ) -> io::Result<Box<Self>> {
         let alive = deps.kind.born();
         let connection = Connection::new(accepted.stream, accepted.peer)?;
-        let channel = if implicit_tls { Channel::Tls } else { Channel::Plain };
+        let channel = if implicit_tls {
+            Channel::Tls
+        } else {
+            Channel::Plain
+        };
         let session = Session::new(session_options(&deps, connection.peer()).await, channel);
         Ok(Box::new(Self {
             connection,
@@ -212,7 +249,8 @@ impl Conversation {
             self.start_tls().await?;
         }
         let mut greeting = self.session.greeting();
-        self.session.encode(&mut greeting, &mut self.out, REPLY_OCTETS_MAX);
+        self.session
+            .encode(&mut greeting, &mut self.out, REPLY_OCTETS_MAX);
         loop {
             self.framer.set_limit(self.session.line_octets_max());
             let step = match self.framer.next_frame() {
@@ -244,8 +282,11 @@ impl Conversation {
     /// ends, or the client has gone.
     async fn fill(&mut self) -> io::Result<Option<Step>> {
         let options = &self.deps.options;
-        let silence =
-            if self.session.is_logged_in() { options.idle_timeout } else { options.log_in_timeout };
+        let silence = if self.session.is_logged_in() {
+            options.idle_timeout
+        } else {
+            options.log_in_timeout
+        };
         let framer = &mut self.framer;
         let read = self.connection.read(|octets| framer.push(octets));
         tokio::select! {
@@ -304,27 +345,45 @@ impl Conversation {
             Some(text) if text.starts_with(b"-ERR [SYS/TEMP]") => "temporary",
             _ => "refused",
         };
-        self.deps.metrics.command("pop3", self.session.verb().as_str(), result);
+        self.deps
+            .metrics
+            .command("pop3", self.session.verb().as_str(), result);
         while encoded == Encoded::More {
             self.flush().await?;
             encoded = self.session.encode(&mut reply, &mut self.out, REPLY_OCTETS_MAX);
         }
-        if self.out.len() >= REPLY_OCTETS_MAX { self.flush().await } else { Ok(()) }
+        if self.out.len() >= REPLY_OCTETS_MAX {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        self.connection.write(&mut self.out, self.deps.options.write_stall).await
+        self.connection
+            .write(&mut self.out, self.deps.options.write_stall)
+            .await
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {
-        let config = Arc::clone(&self.deps.tls);
-        Box::pin(self.connection.start_tls(config, self.deps.options.handshake_timeout)).await
+        let Some(config) = self.deps.tls.clone() else {
+            return Err(io::Error::other("TLS was asked for where it is not offered"));
+        };
+        Box::pin(
+            self.connection
+                .start_tls(config, self.deps.options.handshake_timeout),
+        )
+        .await
     }
 
     async fn ask(&mut self, ask: Ask) -> Answer<Arc<Listing>> {
         let peer = self.connection.peer();
         match ask {
-            Ask::LogIn { user, password, method: _ } => {
+            Ask::LogIn {
+                user,
+                password,
+                method: _,
+            } => {
                 let login = self.deps.auth.password(peer, &user, &password).await;
                 self.logged_in(login).await
             }
@@ -332,7 +391,10 @@ impl Conversation {
                 Ok(lookup) => {
                     self.scram = Some(lookup.ticket);
                     let nonce = ServerNonce::new(self.deps.ids.random_octets());
-                    Answer::ScramKeys { keys: lookup.keys, nonce }
+                    Answer::ScramKeys {
+                        keys: lookup.keys,
+                        nonce,
+                    }
                 }
                 Err(unchecked) => self.logged_in(unchecked.into()).await,
             },
@@ -361,7 +423,11 @@ impl Conversation {
             Login::TooManyFailures => (Answer::Unavailable, "throttled"),
             Login::Unavailable => (Answer::Unavailable, "unavailable"),
         };
-        self.deps.metrics.log_ins.get_or_create(&LogInLabels { result }).inc();
+        self.deps
+            .metrics
+            .log_ins
+            .get_or_create(&LogInLabels { result })
+            .inc();
         answer
     }
 
@@ -371,7 +437,12 @@ impl Conversation {
             return (Answer::TooManySessions, "too_many");
         };
         let options = &self.deps.options;
-        match self.deps.mailboxes.open(account.id, options.lock, options.lock_wait).await {
+        match self
+            .deps
+            .mailboxes
+            .open(account.id, options.lock, options.lock_wait)
+            .await
+        {
             Ok(open) => {
                 tracing::info!(
                     session = self.alive.number(),
@@ -412,13 +483,18 @@ impl Conversation {
     }
 
     async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {
-        let (Some(account), Some(message)) =
-            (&self.account, self.session.maildrop().and_then(|listing| listing.message(index)))
-        else {
+        let (Some(account), Some(message)) = (
+            &self.account,
+            self.session.maildrop().and_then(|listing| listing.message(index)),
+        ) else {
             return Err(ReadError::Expunged);
         };
         let begun = Instant::now();
-        let read = self.deps.store.read(MailboxId::inbox(account.id), message, number).await;
+        let read = self
+            .deps
+            .store
+            .read(MailboxId::inbox(account.id), message, number)
+            .await;
         self.deps.metrics.stored("read", begun);
         read
     }
@@ -432,7 +508,10 @@ impl Conversation {
         let mut number = 0u32;
         loop {
             let need = encoder.push(&part.octets, &mut self.out);
-            self.deps.metrics.octets_out.inc_by(u64::try_from(part.octets.len()).unwrap_or(u64::MAX));
+            self.deps
+                .metrics
+                .octets_out
+                .inc_by(u64::try_from(part.octets.len()).unwrap_or(u64::MAX));
             if self.out.len() >= REPLY_OCTETS_MAX {
                 self.flush().await?;
             }
@@ -450,14 +529,21 @@ impl Conversation {
             };
         }
         encoder.finish(&mut self.out);
-        if self.out.len() >= REPLY_OCTETS_MAX { self.flush().await } else { Ok(()) }
+        if self.out.len() >= REPLY_OCTETS_MAX {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn commit(&mut self, indexes: &[usize]) -> Answer<Arc<Listing>> {
         let (Some(account), Some(listing)) = (&self.account, self.session.maildrop()) else {
             return Answer::CommitUnknown;
         };
-        let messages: Vec<_> = indexes.iter().filter_map(|index| listing.message(*index)).collect();
+        let messages: Vec<_> = indexes
+            .iter()
+            .filter_map(|index| listing.message(*index))
+            .collect();
         // A deletion's stamp is above that of every row that it deletes, whatever the clock says.
         if let Some(latest) = messages.iter().map(|message| message.stamp()).max() {
             self.deps.ids.saw(latest);
@@ -473,7 +559,11 @@ impl Conversation {
         match self.deps.log.append(Change::Expunge(expunge)).await {
             Outcome::Done(_) => Answer::Committed,
             outcome => {
-                tracing::warn!(session = self.alive.number(), ?outcome, "QUIT did not surely remove what was marked");
+                tracing::warn!(
+                    session = self.alive.number(),
+                    ?outcome,
+                    "QUIT did not surely remove what was marked"
+                );
                 Answer::CommitUnknown
             }
         }

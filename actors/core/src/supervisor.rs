@@ -42,15 +42,14 @@ pub enum Exit {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct ChildExited {
-    child: &'static str,
+    child: Arc<str>,
     how: Exit,
 }
-
 
 /// Supervise this child from now on, and start it.
 pub struct Supervise {
     /// Its name, unique among the supervisor's children.
-    pub child: &'static str,
+    pub child: Arc<str>,
     /// The counters of its kind.
     pub kind: Arc<Kind>,
     /// Starts a fresh child, which keeps the guard.
@@ -59,7 +58,9 @@ pub struct Supervise {
 
 impl fmt::Debug for Supervise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervise").field("child", &self.child).finish_non_exhaustive()
+        f.debug_struct("Supervise")
+            .field("child", &self.child)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +71,7 @@ impl Message for Supervise {
 /// Tells the supervisor how its owner ended.
 #[derive(Debug)]
 pub struct ExitGuard {
-    child: &'static str,
+    child: Arc<str>,
     how: Exit,
     supervisor: Recipient<ChildExited>,
 }
@@ -84,11 +85,22 @@ impl ExitGuard {
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
-        let how = if std::thread::panicking() { Exit::Panicked } else { self.how };
+        let how = if std::thread::panicking() {
+            Exit::Panicked
+        } else {
+            self.how
+        };
         // Every handle may put at least one message into the queue, and this is the handle's only one. What can
         // fail is a supervisor that is gone, and with it the node.
-        if self.supervisor.try_send(ChildExited { child: self.child, how }).is_err() {
-            tracing::debug!(child = self.child, ?how, "a child ended after its supervisor");
+        if self
+            .supervisor
+            .try_send(ChildExited {
+                child: Arc::clone(&self.child),
+                how,
+            })
+            .is_err()
+        {
+            tracing::debug!(child = &*self.child, ?how, "a child ended after its supervisor");
         }
     }
 }
@@ -116,7 +128,11 @@ impl Budget {
         if how == Exit::Stopped {
             return Decision::Leave;
         }
-        while self.ends.front().is_some_and(|end| now.duration_since(*end) > RESTART_WINDOW) {
+        while self
+            .ends
+            .front()
+            .is_some_and(|end| now.duration_since(*end) > RESTART_WINDOW)
+        {
             self.ends.pop_front();
         }
         self.ends.push_back(now);
@@ -137,29 +153,40 @@ struct Child {
 
 /// The supervisor of a node.
 pub struct Supervisor {
-    children: BTreeMap<&'static str, Child>,
+    children: BTreeMap<Arc<str>, Child>,
     /// Told the name of a child that fails too often.
-    fatal: mpsc::Sender<&'static str>,
+    fatal: mpsc::Sender<Arc<str>>,
     kind: Arc<Kind>,
     alive: Option<Alive>,
 }
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("children", &self.children.keys()).finish_non_exhaustive()
+        f.debug_struct("Supervisor")
+            .field("children", &self.children.keys())
+            .finish_non_exhaustive()
     }
 }
 
 impl Supervisor {
     /// A supervisor without children, which tells `fatal` when one of them can't be kept alive.
     #[must_use]
-    pub fn new(kind: Arc<Kind>, fatal: mpsc::Sender<&'static str>) -> Self {
-        Self { children: BTreeMap::new(), fatal, kind, alive: None }
+    pub fn new(kind: Arc<Kind>, fatal: mpsc::Sender<Arc<str>>) -> Self {
+        Self {
+            children: BTreeMap::new(),
+            fatal,
+            kind,
+            alive: None,
+        }
     }
 
-    fn start_child(&mut self, name: &'static str, ctx: &Context<Self>) {
+    fn start_child(&mut self, name: &Arc<str>, ctx: &Context<Self>) {
         if let Some(child) = self.children.get_mut(name) {
-            let guard = ExitGuard { child: name, how: Exit::Failed, supervisor: ctx.address().recipient() };
+            let guard = ExitGuard {
+                child: Arc::clone(name),
+                how: Exit::Failed,
+                supervisor: ctx.address().recipient(),
+            };
             (child.factory)(guard);
         }
     }
@@ -178,8 +205,15 @@ impl Handler<Supervise> for Supervisor {
 
     fn handle(&mut self, message: Supervise, ctx: &mut Self::Context) {
         let Supervise { child, kind, factory } = message;
-        self.children.insert(child, Child { kind, factory, budget: Budget::default() });
-        self.start_child(child, ctx);
+        self.children.insert(
+            Arc::clone(&child),
+            Child {
+                kind,
+                factory,
+                budget: Budget::default(),
+            },
+        );
+        self.start_child(&child, ctx);
     }
 }
 
@@ -187,30 +221,36 @@ impl Handler<ChildExited> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, ChildExited { child: name, how }: ChildExited, ctx: &mut Self::Context) {
-        let Some(child) = self.children.get_mut(name) else { return };
+        let Some(child) = self.children.get_mut(&name) else {
+            return;
+        };
         match child.budget.ended(Instant::now(), how) {
             Decision::Leave => {
-                self.children.remove(name);
+                self.children.remove(&name);
             }
             Decision::Restart(pause) => {
-                tracing::warn!(child = name, ?how, pause_ms = pause.as_millis(), "an actor ended and is started again");
+                tracing::warn!(
+                    child = &*name,
+                    ?how,
+                    pause_ms = pause.as_millis(),
+                    "an actor ended and is started again"
+                );
                 ctx.run_later(pause, move |act, ctx| {
-                    if let Some(child) = act.children.get(name) {
+                    if let Some(child) = act.children.get(&name) {
                         child.kind.restarted();
                     }
-                    act.start_child(name, ctx);
+                    act.start_child(&name, ctx);
                 });
             }
             Decision::GiveUp => {
-                tracing::error!(child = name, ?how, "an actor fails too often: the node ends");
-                if self.fatal.try_send(name).is_err() {
-                    tracing::debug!(child = name, "the node is ending already");
+                tracing::error!(child = &*name, ?how, "an actor fails too often: the node ends");
+                if self.fatal.try_send(Arc::clone(&name)).is_err() {
+                    tracing::debug!(child = %name, "the node is ending already");
                 }
             }
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -222,7 +262,9 @@ mod tests {
         let mut budget = Budget::default();
         let now = Instant::now();
         assert_eq!(budget.ended(now, Exit::Stopped), Decision::Leave);
-        let pauses: Vec<_> = (0..RESTARTS_MAX).map(|_| budget.ended(now, Exit::Panicked)).collect();
+        let pauses: Vec<_> = (0..RESTARTS_MAX)
+            .map(|_| budget.ended(now, Exit::Panicked))
+            .collect();
         assert_eq!(pauses[0], Decision::Restart(Duration::from_millis(50)));
         assert_eq!(pauses[1], Decision::Restart(Duration::from_millis(100)));
         assert_eq!(pauses[RESTARTS_MAX - 1], Decision::Restart(RESTART_PAUSE_MAX));
@@ -237,7 +279,10 @@ mod tests {
             budget.ended(now, Exit::Failed);
         }
         let later = now + RESTART_WINDOW + Duration::from_secs(1);
-        assert_eq!(budget.ended(later, Exit::Failed), Decision::Restart(RESTART_PAUSE_MIN));
+        assert_eq!(
+            budget.ended(later, Exit::Failed),
+            Decision::Restart(RESTART_PAUSE_MIN)
+        );
     }
 
     #[derive(Message)]
@@ -279,10 +324,18 @@ mod tests {
         let supervisor = Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start();
         let (told, mut addresses) = mpsc::channel(8);
         let factory = move |guard| {
-            let counter = Counter { count: 0, _guard: guard }.start();
+            let counter = Counter {
+                count: 0,
+                _guard: guard,
+            }
+            .start();
             told.try_send(counter).unwrap();
         };
-        let child = Supervise { child: "counter", kind: Arc::clone(&kinds.log), factory: Box::new(factory) };
+        let child = Supervise {
+            child: "counter".into(),
+            kind: Arc::clone(&kinds.log),
+            factory: Box::new(factory),
+        };
         supervisor.send(child).await.unwrap();
         let first = addresses.recv().await.unwrap();
         assert_eq!(first.send(Count).await.unwrap(), 1);

@@ -12,8 +12,8 @@ use actix::prelude::*;
 use mailhorn_lines::{Frame, Framer};
 use mailhorn_ports::{Account, Directory, Ids, MailStore};
 use mailhorn_smtp::{
-    Address, Answer, Ask, DataDecoder, DataEnd, DeliveryVerdict, Options, Progress, Protocol, RecipientVerdict, Replies,
-    Security, Session, Step, limits,
+    Address, Answer, Ask, DataDecoder, DataEnd, DeliveryVerdict, Options, Progress, Protocol,
+    RecipientVerdict, Replies, Security, Session, Step, limits,
 };
 use rustls::ServerConfig;
 use tokio::time::Instant;
@@ -50,8 +50,8 @@ pub struct TransferOptions {
 pub struct TransferDeps {
     /// Limits and time-outs.
     pub options: TransferOptions,
-    /// TLS, for STARTTLS.
-    pub tls: Arc<ServerConfig>,
+    /// TLS, for STARTTLS; `None` where it is not offered.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Octets.
     pub store: Arc<dyn MailStore>,
     /// Recipients.
@@ -71,31 +71,14 @@ pub struct TransferDeps {
 /// One session.
 #[derive(Debug)]
 pub struct TransferSession {
-    conversation: Option<Box<Conversation>>,
+    begin: Option<(Accepted, Arc<TransferDeps>)>,
 }
 
 impl TransferSession {
     /// A session for a connection that was accepted.
-    ///
-    /// # Errors
-    ///
-    /// When the runtime can't watch the socket.
-    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>) -> io::Result<Self> {
-        let connection = Connection::new(accepted.stream, accepted.peer)?;
-        let conversation = Conversation {
-            session: Session::new(Arc::clone(&deps.options.session), Security::Plain),
-            connection,
-            framer: Framer::new(limits::COMMAND_LINE_OCTETS_MAX),
-            out: Vec::new(),
-            accepted: Vec::new(),
-            incoming: None,
-            unread: Notes::default(),
-            alive: deps.kind.born(),
-            drain: deps.drain.clone(),
-            _permit: accepted.permit,
-            deps,
-        };
-        Ok(Self { conversation: Some(Box::new(conversation)) })
+    #[must_use]
+    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>) -> Self {
+        Self { begin: Some((accepted, deps)) }
     }
 }
 
@@ -103,8 +86,15 @@ impl Actor for TransferSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some(conversation) = self.conversation.take() else { return ctx.stop() };
-        ctx.wait(conversation.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
+        let Some((accepted, deps)) = self.begin.take() else { return ctx.stop() };
+        match Conversation::begin(accepted, deps) {
+            // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
+            Ok(conversation) => ctx.wait(conversation.run().into_actor(self).map(|(), _, ctx| ctx.stop())),
+            Err(error) => {
+                tracing::debug!(%error, "a connection was gone before it began");
+                ctx.stop();
+            }
+        }
     }
 }
 
@@ -132,6 +122,23 @@ struct Conversation {
 }
 
 impl Conversation {
+    fn begin(accepted: Accepted, deps: Arc<TransferDeps>) -> io::Result<Box<Self>> {
+        let connection = Connection::new(accepted.stream, accepted.peer)?;
+        Ok(Box::new(Self {
+            session: Session::new(Arc::clone(&deps.options.session), Security::Plain),
+            connection,
+            framer: Framer::new(limits::COMMAND_LINE_OCTETS_MAX),
+            out: Vec::new(),
+            accepted: Vec::new(),
+            incoming: None,
+            unread: Notes::default(),
+            alive: deps.kind.born(),
+            drain: deps.drain.clone(),
+            _permit: accepted.permit,
+            deps,
+        }))
+    }
+
     async fn run(mut self: Box<Self>) {
         match self.talk().await {
             Ok(()) => Box::pin(self.connection.close(CLOSE_DEADLINE)).await,
@@ -181,7 +188,11 @@ impl Conversation {
         let in_transaction = self.session.is_in_transaction();
         let drain = &mut self.drain;
         let ending = async {
-            if in_transaction { drain.deadline().await } else { drain.wait().await }
+            if in_transaction {
+                drain.deadline().await
+            } else {
+                drain.wait().await
+            }
         };
         tokio::select! {
             biased;
@@ -238,8 +249,7 @@ impl Conversation {
                     }
                     self.reply(&replies, verb);
                     self.flush().await?;
-                    let config = Arc::clone(&self.deps.tls);
-                    Box::pin(self.connection.start_tls(config, self.deps.options.handshake_timeout)).await?;
+                    self.start_tls().await?;
                     self.session.tls_started();
                     return Ok(Next::Command);
                 }
@@ -249,6 +259,17 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        let Some(config) = self.deps.tls.clone() else {
+            return Err(io::Error::other("TLS was asked for where it is not offered"));
+        };
+        Box::pin(
+            self.connection
+                .start_tls(config, self.deps.options.handshake_timeout),
+        )
+        .await
     }
 
     async fn recipient(&mut self, address: Address) -> RecipientVerdict {
@@ -292,7 +313,11 @@ impl Conversation {
                 Progress::Ended { consumed, end } => {
                     self.framer.consume(consumed);
                     self.deps.metrics.octets_in.inc_by(decoder.content_octets());
-                    return Ok(if end == DataEnd::Complete { incoming.end() } else { end });
+                    return Ok(if end == DataEnd::Complete {
+                        incoming.end()
+                    } else {
+                        end
+                    });
                 }
             }
         }
@@ -313,9 +338,18 @@ impl Conversation {
     }
 
     async fn deliver(&mut self) -> Vec<DeliveryVerdict> {
-        let Some(incoming) = self.incoming.take() else { return Vec::new() };
-        let Resolved { verdicts, notes, message } = incoming.deliver(&self.deps).await;
-        let delivered = verdicts.iter().filter(|verdict| **verdict == DeliveryVerdict::Delivered).count();
+        let Some(incoming) = self.incoming.take() else {
+            return Vec::new();
+        };
+        let Resolved {
+            verdicts,
+            notes,
+            message,
+        } = incoming.deliver(&self.deps).await;
+        let delivered = verdicts
+            .iter()
+            .filter(|verdict| **verdict == DeliveryVerdict::Delivered)
+            .count();
         tracing::info!(
             session = self.alive.number(),
             protocol = self.protocol(),
@@ -353,7 +387,9 @@ impl Conversation {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        self.connection.write(&mut self.out, self.deps.options.write_stall).await
+        self.connection
+            .write(&mut self.out, self.deps.options.write_stall)
+            .await
     }
 }
 
@@ -374,9 +410,13 @@ pub fn refusal(options: &Options) -> Vec<u8> {
 /// The command's verb for the metric: one of a known set, so that a client can't make up new ones.
 fn verb(frame: &Frame) -> &'static str {
     const VERBS: [&str; 13] = [
-        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "STARTTLS",
+        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP",
+        "STARTTLS",
     ];
     let Frame::Line(line) = frame else { return "other" };
     let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();
-    VERBS.into_iter().find(|verb| verb.as_bytes().eq_ignore_ascii_case(word)).unwrap_or("other")
+    VERBS
+        .into_iter()
+        .find(|verb| verb.as_bytes().eq_ignore_ascii_case(word))
+        .unwrap_or("other")
 }

@@ -33,7 +33,9 @@ pub struct Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,7 +46,10 @@ impl Connection {
     ///
     /// When the runtime can't watch the socket.
     pub fn new(stream: std::net::TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        Ok(Self { io: Io::Plain(TcpStream::from_std(stream)?), peer })
+        Ok(Self {
+            io: Io::Plain(TcpStream::from_std(stream)?),
+            peer,
+        })
     }
 
     /// The client's address, as the acceptor handed it in.
@@ -96,7 +101,11 @@ impl Connection {
         .await
     }
 
-    fn poll_read(&mut self, cx: &mut std::task::Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),

@@ -147,7 +147,7 @@ pub struct FailureLimits {
     /// How long failures count, from the first of them; not zero. Default: 15 minutes.
     pub counted_for: Duration,
     /// How many addresses, and how many pairs, are kept. Beyond it those that began first are forgotten.
-    /// Default: 65,536, about 20 MB for both.
+    /// Default: 65,536, some tens of MB for both.
     pub entries_max: NonZeroUsize,
 }
 

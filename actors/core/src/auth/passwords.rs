@@ -106,6 +106,9 @@ pub fn make_credentials(
 /// PHC form, which is kept as it is: such an account gets its SCRAM keys when its user first logs in with the
 /// password. The scheme's case does not matter.
 ///
+/// A hash of another cost than this node's takes another time to check than the answer to an unknown user does, until
+/// its password is set anew.
+///
 /// # Errors
 /// See [`ImportError`].
 pub fn import_credentials(

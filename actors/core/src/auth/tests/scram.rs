@@ -294,3 +294,31 @@ async fn the_directory_is_asked_about_scram_only_when_the_answer_is_old_or_void(
     assert!(!world.auth.scram_offered().await);
     assert_eq!(times(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_scram_from_before_a_change_is_not_kept() {
+    let world = World::new(options());
+    world.set_password("bo@example.org", "tanstaaf");
+    let held = world.accounts.counting.lock().await;
+    let (at_first, ()) = tokio::join!(biased; world.auth.scram_offered(), async {
+        world.import("bo@example.org", "tanstaaf");
+        world.auth.accounts_changed();
+        drop(held);
+    });
+    assert!(at_first, "so it was when the directory was asked");
+    assert!(!world.auth.scram_offered().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_session_asks_about_scram_the_others_take_the_old_answer() {
+    let world = World::new(options());
+    assert!(!world.auth.scram_offered().await);
+    world.set_password("bo@example.org", "tanstaaf");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let held = world.accounts.counting.lock().await;
+    let (asking, other, ()) =
+        tokio::join!(biased; world.auth.scram_offered(), world.auth.scram_offered(), async { drop(held) });
+    assert_eq!((asking, other), (true, false));
+    assert!(world.auth.scram_offered().await);
+    assert_eq!(world.accounts.times_counted.load(Ordering::Relaxed), 2);
+}
