@@ -305,6 +305,10 @@ impl Conversation {
         loop {
             step = match step {
                 Step::Ask(ask) => {
+                    // A log-in may take long; what was answered before it must not wait for it.
+                    if !self.session.is_logged_in() && !self.out.is_empty() {
+                        self.flush().await?;
+                    }
                     let answer = Box::pin(self.ask(ask)).await;
                     self.session.answer(answer)
                 }

@@ -160,6 +160,9 @@ impl Conversation {
                     let step = self.session.command(frame);
                     let next = self.perform(step, verb).await?;
                     self.deps.kind.handled(1, begun);
+                    if !self.session.is_in_transaction() {
+                        self.accepted.clear();
+                    }
                     match next {
                         Next::Command => continue,
                         Next::Close => return self.flush().await,

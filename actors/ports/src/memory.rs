@@ -1,1 +1,191 @@
-//! In work.
+//! In-memory doubles: a store that keeps everything in maps and fails when it is told to, a clock that is set, and
+//! randomness that repeats.
+//!
+//! All is deterministic: no thread, no time but tokio's, no hash order.
+
+mod directory;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Record, Stamp};
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, Random};
+use crate::directory::Account;
+use crate::store::{Committed, Group, NoteKey, StoreError, ViewRow};
+
+/// What the next commit answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextCommit {
+    /// *Unknown*, with the group made.
+    UnknownDone,
+    /// *Unknown*, with nothing made.
+    UnknownNotDone,
+}
+
+/// A mail store and directory in memory. Clones are handles on the same store.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: BTreeMap<(MessageId, u32), Chunk>,
+    messages: BTreeMap<MessageId, Message>,
+    view: BTreeMap<(MailboxId, MessageId), (ViewRow, Bytes)>,
+    notes: BTreeMap<NoteKey, Stamp>,
+    log: BTreeMap<(Generation, u64), Record>,
+    last: Option<(Group, Committed)>,
+    stamp: Stamp,
+    domains: BTreeSet<String>,
+    accounts: BTreeMap<String, Arc<Account>>,
+    removed: BTreeMap<AccountId, Arc<Account>>,
+    script: Script,
+    commits: u64,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    octets: Bytes,
+    damaged: bool,
+}
+
+#[derive(Debug)]
+struct Message {
+    chunks: u32,
+    references: BTreeSet<MailboxId>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    next_commit: Option<NextCommit>,
+    commit_delay: Duration,
+    read_delay: Duration,
+    unavailable: bool,
+}
+
+impl MemoryStore {
+    /// An empty store that does as it is asked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the next commit answer *unknown*; the one after that answers truly again.
+    pub fn next_commit(&self, answer: NextCommit) {
+        self.0.lock().script.next_commit = Some(answer);
+    }
+
+    /// Makes every commit take `delay` of tokio's time before it does anything.
+    pub fn delay_commits(&self, delay: Duration) {
+        self.0.lock().script.commit_delay = delay;
+    }
+
+    /// Makes every other call on mail take `delay` of tokio's time before it does anything.
+    pub fn delay_reads(&self, delay: Duration) {
+        self.0.lock().script.read_delay = delay;
+    }
+
+    /// While set, every call is refused as unavailable and every commit is unknown and not made.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.0.lock().script.unavailable = unavailable;
+    }
+
+    /// Loses a message's octets. Its rows stay; chunks that no change has made valid yet go as well.
+    pub fn lose_octets(&self, message: MessageId) {
+        self.0.lock().chunks.retain(|(id, _), _| *id != message);
+    }
+
+    /// Damages a message's octets for good.
+    pub fn damage_octets(&self, message: MessageId) {
+        let mut state = self.0.lock();
+        state.chunks.range_mut((message, 0)..=(message, u32::MAX)).for_each(|(_, chunk)| chunk.damaged = true);
+    }
+
+    /// How many commits were made, unknown ones that were made included and repetitions not.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.0.lock().commits
+    }
+
+    /// All of a log.
+    #[must_use]
+    pub fn all_records(&self, generation: Generation) -> Vec<(u64, Record)> {
+        self.0.lock().records(generation, 0, usize::MAX)
+    }
+
+    fn available(&self) -> Result<(), StoreError> {
+        match self.0.lock().script.unavailable {
+            true => Err(StoreError::Unavailable("the double was told to be unavailable".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+pub struct ManualClock(Mutex<u64>);
+
+impl ManualClock {
+    /// A clock that stands at `micros` since the Unix epoch.
+    #[must_use]
+    pub fn new(micros: u64) -> Self {
+        Self(Mutex::new(micros))
+    }
+
+    /// Sets it, to any time.
+    pub fn set(&self, micros: u64) {
+        *self.0.lock() = micros;
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        let mut micros = self.0.lock();
+        *micros = micros.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_micros(&self) -> u64 {
+        *self.0.lock()
+    }
+}
+
+/// Octets that look random and are the same for the same seed (SplitMix64). Not for secrets.
+#[derive(Debug)]
+pub struct SeededRandom(Mutex<u64>);
+
+impl SeededRandom {
+    /// The octets of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+
+    /// A number below `limit`; 0 when that is 0.
+    #[must_use]
+    pub fn below(&self, limit: u64) -> u64 {
+        let mut octets = [0; 8];
+        self.fill(&mut octets);
+        u64::from_be_bytes(octets).checked_rem(limit).unwrap_or(0)
+    }
+}
+
+impl Random for SeededRandom {
+    fn fill(&self, octets: &mut [u8]) {
+        let mut state = self.0.lock();
+        for chunk in octets.chunks_mut(8) {
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = *state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^= z >> 31;
+            for (octet, random) in chunk.iter_mut().zip(z.to_be_bytes()) {
+                *octet = random;
+            }
+        }
+    }
+}

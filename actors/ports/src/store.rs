@@ -168,6 +168,9 @@ pub enum RecipientOutcome {
     Duplicate,
     /// The account was removed meanwhile.
     Gone,
+    /// Chunks that were written before the change are not there any more: the store had to be opened anew in
+    /// between. Nothing was stored for this recipient; the sender may try again.
+    OctetsLost,
 }
 
 /// A group that is durable.

@@ -15,7 +15,7 @@ pub(super) struct AuthCounters {
     pub(super) scram_upgrades: AtomicU64,
 }
 
-/// [`AuthCounters`] at one time. All of them only grow.
+/// What became of the log-ins of a process since it began. All of these only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuthCounts {
     /// Log-ins that were right.

@@ -35,7 +35,7 @@ pub struct AuthOptions {
     /// How many password checks may run at a time, each on a thread of its own. Default: one for each core.
     pub hashes_at_once: NonZeroUsize,
     /// How many more may wait for their turn. Beyond it a log-in is answered [`Login::Unavailable`] at once.
-    /// Default: 256, about three seconds of two cores.
+    /// Default: 256, some four seconds of two cores.
     ///
     /// [`Login::Unavailable`]: super::Login::Unavailable
     pub waiting_max: usize,

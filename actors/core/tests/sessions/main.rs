@@ -1,0 +1,8 @@
+//! Whole sessions over loopback sockets, on the in-memory store, with its faults.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod pop3;
+mod supervision;
+mod transfer;
+mod world;

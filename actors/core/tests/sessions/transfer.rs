@@ -1,0 +1,255 @@
+//! LMTP and SMTP over the wire: what a reply promises, and retries.
+
+use std::time::Duration;
+
+use mailhorn_ports::memory::NextCommit;
+
+use crate::world::{Client, Knobs, World};
+
+const MESSAGE: &str = "Subject: one\r\n\r\ntext\r\n";
+
+async fn smtp(world: &World) -> Client {
+    let mut client = Client::connect(world.smtp).await;
+    client.expect("220 ").await;
+    client.send("EHLO client.example\r\n").await;
+    client.replies().await;
+    client
+}
+
+/// Sends a message whole, and breaks the connection off before the reply could be read.
+async fn lost_reply(world: &World, content: &str) {
+    let before = world.kinds.lmtp.snapshot();
+    let mut client = world.lmtp().await;
+    client.send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    for code in ["250", "250", "354"] {
+        client.expect(code).await;
+    }
+    let records = world.store.all_records(world.generation).len();
+    client.send(&format!("{content}.\r\n")).await;
+    // The record shows that the delivery is durable; the reply is left unread.
+    while world.store.all_records(world.generation).len() == records {
+        tokio::task::yield_now().await;
+    }
+    drop(client);
+    while world.kinds.lmtp.alive() > before.alive {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn retry(world: &World, content: &str) -> String {
+    let mut client = world.lmtp().await;
+    client.send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    for code in ["250", "250", "354"] {
+        client.expect(code).await;
+    }
+    client.send(&format!("{content}.\r\n")).await;
+    let reply = client.line().await.unwrap();
+    client.send("QUIT\r\n").await;
+    client.expect("221").await;
+    reply
+}
+
+#[actix::test]
+async fn a_retry_after_a_lost_reply_is_answered_250_and_makes_no_second_copy() {
+    let world = World::start(Knobs::default()).await;
+    lost_reply(&world, MESSAGE).await;
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    assert_eq!(world.listed("ann").await.len(), 1);
+}
+
+#[actix::test]
+async fn two_equal_messages_whose_replies_were_read_are_both_kept() {
+    let world = World::start(Knobs::default()).await;
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    assert_eq!(world.listed("ann").await.len(), 2);
+}
+
+#[actix::test]
+async fn a_command_pipelined_behind_the_final_dot_shows_nothing() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = world.lmtp().await;
+    client.send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    for code in ["250", "250", "354"] {
+        client.expect(code).await;
+    }
+    client.send(&format!("{MESSAGE}.\r\nQUIT\r\n")).await;
+    client.expect("250").await;
+    client.expect("221").await;
+    client.ends().await;
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    assert_eq!(world.listed("ann").await.len(), 1);
+}
+
+#[actix::test]
+async fn what_was_answered_451_and_came_to_be_stored_is_known_at_the_retry() {
+    for next in [NextCommit::UnknownDone, NextCommit::UnknownNotDone] {
+        let world = World::start(Knobs::default()).await;
+        world.store.next_commit(next);
+        assert!(retry(&world, MESSAGE).await.starts_with("451"));
+        let mut reply = retry(&world, MESSAGE).await;
+        while reply.starts_with("451") {
+            reply = retry(&world, MESSAGE).await;
+        }
+        assert!(reply.starts_with("250"), "{reply}");
+        assert_eq!(world.listed("ann").await.len(), 1);
+    }
+}
+
+#[actix::test]
+async fn a_note_is_too_old_after_the_window() {
+    let world = World::start(Knobs::default()).await;
+    lost_reply(&world, MESSAGE).await;
+    world.clock.advance(Duration::from_secs(86_401));
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    assert_eq!(world.listed("ann").await.len(), 2);
+}
+
+#[actix::test]
+async fn without_a_window_nothing_is_taken_for_a_retry() {
+    let world = World::start(Knobs { notes: false, ..Knobs::default() }).await;
+    lost_reply(&world, MESSAGE).await;
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    assert_eq!(world.listed("ann").await.len(), 2);
+}
+
+#[actix::test]
+async fn lmtp_answers_for_each_recipient_and_both_share_the_octets() {
+    let world = World::start(Knobs::default()).await;
+    let replies = world.deliver(&["ann", "bob"], MESSAGE).await;
+    assert!(replies.iter().all(|reply| reply.starts_with("250 ")), "{replies:?}");
+    assert_eq!(world.listed("ann").await, world.listed("bob").await, "one message id a transaction");
+}
+
+#[actix::test]
+async fn one_recipient_named_twice_gets_one_copy_and_two_replies() {
+    let world = World::start(Knobs::default()).await;
+    let replies = world.deliver(&["ann", "ann"], MESSAGE).await;
+    assert!(replies.iter().all(|reply| reply.starts_with("250 ")), "{replies:?}");
+    assert_eq!(world.listed("ann").await.len(), 1);
+}
+
+#[actix::test]
+async fn only_local_recipients_are_taken() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = smtp(&world).await;
+    client.send("MAIL FROM:<>\r\nRCPT TO:<nobody@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\n").await;
+    client.expect("250 ").await;
+    client.expect("550 5.1.1").await;
+    client.expect("550 5.7.1").await;
+    client.send("RCPT TO:<Ann@EXAMPLE.org>\r\n").await;
+    client.expect("250 ").await;
+    world.store.set_unavailable(true);
+    client.send("RCPT TO:<bob@example.org>\r\n").await;
+    client.expect("451 4.3.0").await;
+}
+
+#[actix::test]
+async fn smtp_answers_once_for_all_and_451_when_the_outcome_is_unknown() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = smtp(&world).await;
+    world.store.next_commit(NextCommit::UnknownNotDone);
+    client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n").await;
+    for code in ["250", "250", "250", "354"] {
+        client.expect(code).await;
+    }
+    client.send(&format!("{MESSAGE}.\r\n")).await;
+    client.expect("451 4.3.0").await;
+    client.send("NOOP\r\n").await;
+    client.expect("250").await;
+}
+
+#[actix::test]
+async fn a_bare_line_feed_is_refused_and_leaves_nothing() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = world.lmtp().await;
+    let reply = client.transaction(&["ann"], "Subject: x\r\n\r\nsmuggled\n.\nMAIL FROM:<evil@x>\r\n").await;
+    assert!(reply[0].starts_with("550 5.6.0"), "{reply:?}");
+    client.send("NOOP\r\n").await;
+    client.expect("250").await;
+    assert!(world.listed("ann").await.is_empty());
+}
+
+#[actix::test]
+async fn a_message_too_large_is_refused_when_it_ends_and_the_session_goes_on() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = world.lmtp().await;
+    let content = "0123456789\r\n".repeat(100_000);
+    let reply = client.transaction(&["ann"], &content).await;
+    assert!(reply[0].starts_with("552 5.3.4"), "{reply:?}");
+    let reply = client.transaction(&["ann"], MESSAGE).await;
+    assert!(reply[0].starts_with("250"), "{reply:?}");
+}
+
+#[actix::test]
+async fn a_store_that_is_away_in_the_middle_of_a_message_is_451() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = world.lmtp().await;
+    client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    for code in ["250", "250", "354"] {
+        client.expect(code).await;
+    }
+    world.store.set_unavailable(true);
+    client.send(&"0123456789\r\n".repeat(20_000)).await;
+    client.send(".\r\n").await;
+    client.expect("451 4.3.0").await;
+    world.store.set_unavailable(false);
+    let reply = client.transaction(&["ann"], MESSAGE).await;
+    assert!(reply[0].starts_with("250"), "{reply:?}");
+    assert_eq!(world.listed("ann").await.len(), 1);
+}
+
+#[actix::test]
+async fn a_transaction_that_has_begun_may_end_while_the_node_drains() {
+    let world = World::start(Knobs::default()).await;
+    let mut idle = world.lmtp().await;
+    let mut busy = world.lmtp().await;
+    busy.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    for code in ["250", "250", "354"] {
+        busy.expect(code).await;
+    }
+    world.drain.begin(Duration::from_secs(20));
+    idle.expect("421 4.3.2").await;
+    idle.ends().await;
+    busy.send(&format!("{MESSAGE}.\r\n")).await;
+    busy.expect("250").await;
+    busy.expect("421 4.3.2").await;
+    busy.ends().await;
+    assert!(world.log.finish().await);
+    assert_eq!(world.store.all_records(world.generation).len(), 1);
+}
+
+#[actix::test]
+async fn a_group_of_many_deliveries_is_one_commit() {
+    let world = World::start(Knobs::default()).await;
+    world.store.delay_commits(Duration::from_millis(20));
+    let deliveries = (0..16).map(|n| {
+        let world = &world;
+        async move { world.deliver(&["ann"], &format!("Subject: {n}\r\n\r\n")).await }
+    });
+    for replies in futures_join(deliveries).await {
+        assert!(replies[0].starts_with("250"), "{replies:?}");
+    }
+    assert!(world.store.commits() < 14, "{} commits for 16 deliveries", world.store.commits());
+    assert_eq!(world.listed("ann").await.len(), 16);
+    let numbers: Vec<_> = world.store.all_records(world.generation).iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=16).collect::<Vec<_>>(), "a log has no holes");
+}
+
+/// Runs all of them at once.
+async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx| {
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                *done = Some(output);
+            }
+        }
+        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}

@@ -1,0 +1,240 @@
+//! A batch in the making: reads see what is written to it, nothing else does.
+//!
+//! Whatever a record says is made by [`Draft::make`], at a commit and at a salvage alike: the record holds all that is
+//! needed. The same goes for changes of the directory and [`Draft::direct`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fjall::PersistMode;
+use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp, wire};
+use mailhorn_ports::NoteKey;
+
+use crate::error::Fault;
+use crate::frame::{self, Chunk, LogRecord};
+use crate::keys;
+use crate::opened::Opened;
+use crate::rows::{self, FigureRow, Message, Note, Present, Row, Segment, State, View, decode, encode};
+
+/// Writes to come.
+pub(crate) struct Draft<'a> {
+    pub(crate) opened: &'a Opened,
+    /// What the store's state will be. Its sequence is the batch's.
+    pub(crate) state: State,
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    chunks: Vec<(u64, [u8; 20], Vec<u8>)>,
+    segments: BTreeSet<u64>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(opened: &'a Opened, state: State) -> Self {
+        let state = State { sequence: state.sequence + 1, ..state };
+        Self { opened, state, rows: BTreeMap::new(), chunks: Vec::new(), segments: BTreeSet::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Segments whose octets the batch relies on.
+    pub(crate) fn segments(&self) -> Vec<u64> {
+        self.segments.iter().copied().collect()
+    }
+
+    /// Makes everything durable at once. `failed` is called when the database can't be written to any more.
+    pub(crate) fn write(mut self, failed: impl FnOnce()) -> Result<(), Fault> {
+        let (opened, sequence) = (self.opened, self.state.sequence);
+        let state = self.state;
+        self.put(keys::state(), &state);
+        let mut batch = opened.db.batch().durability(Some(PersistMode::SyncData));
+        for segment in self.segments() {
+            self.count(segment, |row| row.sequence = sequence)?;
+            batch.insert(&opened.present_segment(segment)?, keys::POSITION, sequence.to_be_bytes());
+        }
+        for (segment, key, chunk) in self.chunks {
+            batch.insert(&opened.present_segment(segment)?, key, chunk);
+        }
+        for (key, row) in self.rows {
+            match row {
+                Some(row) => batch.insert(&opened.rows, key, row),
+                None => batch.remove(&opened.rows, key),
+            }
+        }
+        Ok(batch.commit().inspect_err(|_| failed())?)
+    }
+
+    pub(crate) fn get<R: Row>(&self, key: &[u8]) -> Result<Option<R>, Fault> {
+        match self.rows.get(key) {
+            Some(row) => row.as_deref().map(decode).transpose(),
+            None => self.opened.get(key),
+        }
+    }
+
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
+        self.rows.get(key).map_or_else(|| self.opened.has(key), |row| Ok(row.is_some()))
+    }
+
+    pub(crate) fn put<R: Row>(&mut self, key: Vec<u8>, row: &R) {
+        self.rows.insert(key, Some(encode(row)));
+    }
+
+    /// A value that is no row: a frame.
+    pub(crate) fn put_frame(&mut self, key: Vec<u8>, frame: Vec<u8>) {
+        self.rows.insert(key, Some(frame));
+    }
+
+    pub(crate) fn remove(&mut self, key: Vec<u8>) {
+        self.rows.insert(key, None);
+    }
+
+    pub(crate) fn saw(&mut self, stamp: Stamp) {
+        self.state.stamp = self.state.stamp.max(stamp.0);
+    }
+
+    /// Writes a record down.
+    pub(crate) fn log(&mut self, generation: Generation, number: u64, record: &Record) {
+        let envelope = wire::encode(record);
+        let frame = LogRecord { sequence: self.state.sequence, generation, number, envelope: &envelope }.frame();
+        self.put_frame(keys::record(generation, number), frame);
+        self.saw(record.stamp);
+        (self.state.generation, self.state.number) = (generation.0, number);
+    }
+
+    /// Writes a chunk and counts it as written.
+    pub(crate) fn chunk(&mut self, segment: u64, chunk: &Chunk<'_>) -> Result<(), Fault> {
+        self.chunks.push((segment, keys::chunk(chunk.message, chunk.index), chunk.frame()));
+        self.segments.insert(segment);
+        self.count(segment, |row| row.written = row.written.saturating_add(chunk.octets.len() as u64))
+    }
+
+    /// Changes what is counted of a segment.
+    pub(crate) fn count(&mut self, segment: u64, change: impl FnOnce(&mut Segment)) -> Result<(), Fault> {
+        let key = keys::segment(segment);
+        let mut row: Segment = self.get(&key)?.unwrap_or_default();
+        change(&mut row);
+        self.put(key, &row);
+        Ok(())
+    }
+
+    /// Makes what a record says. Octets of new messages are in `segment`. What is made already is not made again.
+    pub(crate) fn make(&mut self, record: &Record, segment: u64) -> Result<(), Fault> {
+        for event in &record.events {
+            match &event.happening {
+                Happening::Added(messages) => {
+                    for added in messages {
+                        self.add(record.stamp, event, added, segment)?;
+                    }
+                }
+                Happening::Expunged(messages) => {
+                    for expunged in messages {
+                        self.expunge(event.mailbox, expunged.message)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, stamp: Stamp, event: &Event, added: &Added, segment: u64) -> Result<(), Fault> {
+        let key = keys::view(event.mailbox, added.message);
+        if self.has(&key)? {
+            return Ok(());
+        }
+        let view = View {
+            account: event.account.0,
+            stamp: stamp.0,
+            size: added.size,
+            received: added.received.0,
+            flags: added.flags.clone(),
+            unique_id: added.unique_id.clone(),
+            prefix: added.prefix.clone(),
+        };
+        self.put(key, &view);
+        self.saw(stamp);
+        self.saw(added.message.stamp());
+        self.refer(event.mailbox, added, segment)?;
+        let key = keys::figure(event.mailbox);
+        let figure: FigureRow = self.get(&key)?.unwrap_or_default();
+        let (messages, octets) = (figure.messages + 1, figure.octets.saturating_add(added.size));
+        self.put(key, &FigureRow { messages, octets });
+        Ok(())
+    }
+
+    fn refer(&mut self, mailbox: MailboxId, added: &Added, segment: u64) -> Result<(), Fault> {
+        let key = keys::message(added.message);
+        let mut message = match self.get::<Message>(&key)? {
+            Some(message) => message,
+            None => {
+                let octets = added.size.saturating_sub(added.prefix.len() as u64);
+                if added.chunks > 0 {
+                    self.put(keys::held(segment, added.message), &Present);
+                    self.segments.insert(segment);
+                    self.count(segment, |row| row.live = row.live.saturating_add(octets))?;
+                }
+                Message { segment, chunks: added.chunks, octets, references: Vec::new() }
+            }
+        };
+        message.references.push(mailbox.0);
+        self.put(key, &message);
+        Ok(())
+    }
+
+    /// Removes a message from a mailbox; `None` when it is not there. With the last reference go the octets: from then on
+    /// no row leads to them, and their segment counts them as dead.
+    pub(crate) fn expunge(&mut self, mailbox: MailboxId, message: MessageId) -> Result<Option<Expunged>, Fault> {
+        let key = keys::view(mailbox, message);
+        let Some(view) = self.get::<View>(&key)? else { return Ok(None) };
+        self.remove(key);
+        let key = keys::figure(mailbox);
+        let figure: FigureRow = self.get(&key)?.unwrap_or_default();
+        let figure = FigureRow {
+            messages: figure.messages.saturating_sub(1),
+            octets: figure.octets.saturating_sub(view.size),
+        };
+        if figure.messages == 0 { self.remove(key) } else { self.put(key, &figure) }
+        self.unrefer(mailbox, message)?;
+        Ok(Some(Expunged { message, size: view.size }))
+    }
+
+    fn unrefer(&mut self, mailbox: MailboxId, id: MessageId) -> Result<(), Fault> {
+        let key = keys::message(id);
+        let Some(mut message) = self.get::<Message>(&key)? else { return Ok(()) };
+        message.references.retain(|reference| *reference != mailbox.0);
+        if !message.references.is_empty() {
+            self.put(key, &message);
+            return Ok(());
+        }
+        self.remove(key);
+        if message.chunks > 0 {
+            self.remove(keys::held(message.segment, id));
+            self.count(message.segment, |row| row.live = row.live.saturating_sub(message.octets))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a note counts: it is there and not older than `since`.
+    pub(crate) fn is_noted(&self, note: &NoteKey, since: Stamp) -> Result<bool, Fault> {
+        Ok(self.get::<Note>(&keys::note(note))?.is_some_and(|Note(time)| time >= since.0))
+    }
+
+    pub(crate) fn note(&mut self, note: &NoteKey, now: Stamp) -> Result<(), Fault> {
+        self.forget(note)?;
+        self.put(keys::note(note), &Note(now.0));
+        self.put(keys::note_time(now, note), &Present);
+        Ok(())
+    }
+
+    pub(crate) fn forget(&mut self, note: &NoteKey) -> Result<(), Fault> {
+        if let Some(Note(time)) = self.get(&keys::note(note))? {
+            self.remove(keys::note(note));
+            self.remove(keys::note_time(Stamp(time), note));
+        }
+        Ok(())
+    }
+
+    /// Makes a change of the directory, and writes it down whole.
+    pub(crate) fn direct(&mut self, change: &rows::DirectoryRow) -> Result<(), Fault> {
+        let frame = frame::DirectoryChange { sequence: self.state.sequence, row: &encode(change) }.frame();
+        self.put_frame(keys::directory(), frame);
+        crate::directory::make(self, change)
+    }
+}

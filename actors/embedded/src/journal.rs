@@ -1,0 +1,253 @@
+//! fjall's journal files, handled while fjall does not have them open.
+//!
+//! An opening cuts a journal off at the first entry that it can't decode and goes on. That is right for the torn end of a
+//! crash and wrong for damage in the middle, and afterwards nobody can tell which it was. So the files are copied first.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+const EXTENSION: &str = "jnl";
+const COPY_OCTETS: usize = 1024 * 1024;
+
+/// The journals in `dir`, oldest first.
+pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut journals = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let (Some(number), Some(EXTENSION)) = (number, path.extension().and_then(|e| e.to_str())) {
+            journals.push((number, path));
+        }
+    }
+    journals.sort();
+    Ok(journals)
+}
+
+/// Copies the journals of `store` to `kept`, unless a copy is there: then the originals may have been cut off since.
+pub(crate) fn keep(store: &Path, kept: &Path) -> io::Result<()> {
+    let journals = list(store)?;
+    if kept.exists() || journals.is_empty() {
+        return Ok(());
+    }
+    let unfinished = kept.with_extension("unfinished");
+    remove(&unfinished)?;
+    fs::create_dir_all(&unfinished)?;
+    let copied = journals.iter().try_for_each(|(number, path)| copy(path, &file(&unfinished, *number)));
+    if let Err(error) = copied {
+        // On a full disk the copy must not take the room that is left.
+        remove(&unfinished)?;
+        return Err(error);
+    }
+    fs::rename(&unfinished, kept)
+}
+
+/// Makes the copies durable: from now on they are all that is left of what was cut off.
+pub(crate) fn sync_kept(kept: &Path) -> io::Result<()> {
+    for (_, path) in list(kept)? {
+        File::open(path)?.sync_all()?;
+    }
+    if kept.exists() {
+        sync_dir(kept)?;
+        kept.parent().map_or(Ok(()), sync_dir)?;
+    }
+    Ok(())
+}
+
+/// Removes a folder that may not be there.
+pub(crate) fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Puts an empty journal in place of all others. Everything in them must be in tables.
+///
+/// There must be one: without any, fjall counts its sequence numbers from the start again, and old values would hide new
+/// ones.
+pub(crate) fn start_anew(store: &Path) -> io::Result<()> {
+    let old = list(store)?;
+    let next = old.last().map_or(0, |(number, _)| number + 1);
+    File::create_new(file(store, next))?.sync_all()?;
+    sync_dir(store)?;
+    for (_, path) in old {
+        fs::remove_file(path)?;
+    }
+    sync_dir(store)
+}
+
+/// Puts the kept journals back in place, up to the first damage: batches behind it must not be replayed as if nothing
+/// had been between. Gives whether there was damage.
+pub(crate) fn restore(kept: &Path, store: &Path) -> io::Result<bool> {
+    for (_, path) in list(store)? {
+        fs::remove_file(path)?;
+    }
+    let mut damaged = false;
+    for (number, path) in list(kept)? {
+        if damaged {
+            break;
+        }
+        let mut octets = fs::read(path)?;
+        let whole = whole_batches(&octets);
+        damaged = octets[whole..].iter().any(|octet| *octet != 0);
+        octets.truncate(whole);
+        let mut journal = File::create(file(store, number))?;
+        journal.write_all(&octets)?;
+        journal.sync_all()?;
+    }
+    sync_dir(store)?;
+    Ok(damaged)
+}
+
+fn file(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number}.{EXTENSION}"))
+}
+
+/// Copies a file, leaving holes where it has nothing but zeros: journals are made at full size before they are filled.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut block = vec![0; COPY_OCTETS];
+    let mut length = 0;
+    loop {
+        let read = from.read(&mut block)?;
+        if read == 0 {
+            return to.set_len(length);
+        }
+        if block[..read].iter().any(|octet| *octet != 0) {
+            to.seek(SeekFrom::Start(length))?;
+            to.write_all(&block[..read])?;
+        }
+        length += read as u64;
+    }
+}
+
+/// How many octets of a journal are whole batches, from its beginning on.
+///
+/// fjall's format 3: `1 count:u32 seqno:u64`, then `count` items `2 type compression keyspace:u64 key:u16 value:u32
+/// stored:u32 …` or clearings `4 keyspace:u64`, then `3 xxh3-64 "FJL" 3`, all numbers little-endian. What this doesn't
+/// understand counts as damage, and the frames in it are looked for instead.
+fn whole_batches(journal: &[u8]) -> usize {
+    let mut whole = 0;
+    while let Some(length) = batch(&journal[whole..]) {
+        whole += length;
+    }
+    whole
+}
+
+fn batch(octets: &[u8]) -> Option<usize> {
+    const START: usize = 1 + 4 + 8;
+    const ITEM: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+    const CLEAR: usize = 1 + 8;
+    const TRAILER: &[u8] = b"FJL\x03";
+    if *octets.first()? != 1 {
+        return None;
+    }
+    let count = u32::from_le_bytes(*octets.get(1..)?.first_chunk::<4>()?);
+    let mut at = START;
+    let mut sum = Xxh3::new();
+    for _ in 0..count {
+        let rest = octets.get(at..)?;
+        let length = match *rest.first()? {
+            2 => {
+                let key = u16::from_le_bytes(*rest.get(11..)?.first_chunk::<2>()?);
+                let stored = u32::from_le_bytes(*rest.get(17..)?.first_chunk::<4>()?);
+                ITEM + usize::from(key) + usize::try_from(stored).ok()?
+            }
+            4 => CLEAR,
+            _ => return None,
+        };
+        sum.update(rest.get(..length)?);
+        at += length;
+    }
+    let end = octets.get(at..)?;
+    let expected = u64::from_le_bytes(*end.get(1..)?.first_chunk::<8>()?);
+    let whole = *end.first()? == 3 && expected == sum.digest() && end.get(9..)?.starts_with(TRAILER);
+    whole.then_some(at + 9 + TRAILER.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+
+    /// A store with batches of several items in two keyspaces, and its journal.
+    fn written(dir: &Path) -> Vec<u8> {
+        let db = Database::builder(dir).open().unwrap();
+        let keyspaces = ["a", "b"].map(|name| db.keyspace(name, KeyspaceCreateOptions::default).unwrap());
+        for n in 0..20_u32 {
+            let mut batch = db.batch().durability(Some(PersistMode::SyncAll));
+            for keyspace in &keyspaces {
+                batch.insert(keyspace, n.to_be_bytes(), vec![7; n as usize * 100]);
+            }
+            batch.remove(&keyspaces[0], [9]);
+            batch.commit().unwrap();
+        }
+        drop((keyspaces, db));
+        fs::read(&list(dir).unwrap()[0].1).unwrap()
+    }
+
+    #[test]
+    fn every_batch_that_fjall_wrote_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = written(dir.path());
+        let whole = whole_batches(&journal);
+        assert!(whole > 20 * 1_000);
+        assert!(journal[whole..].iter().all(|octet| *octet == 0));
+    }
+
+    #[test]
+    fn whole_batches_end_before_the_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = written(dir.path());
+        let (whole, middle) = (whole_batches(&journal), 10_000);
+        journal[middle] ^= 4;
+        let before = whole_batches(&journal);
+        assert!(before <= middle && before > middle - 5_000, "{before} of {whole}");
+    }
+
+    #[test]
+    fn a_store_with_a_new_journal_still_prefers_later_values() {
+        let dir = tempfile::tempdir().unwrap();
+        written(dir.path());
+        let set = |value: &str, flush: bool| {
+            let db = Database::builder(dir.path()).open().unwrap();
+            let keyspace = db.keyspace("a", KeyspaceCreateOptions::default).unwrap();
+            keyspace.insert("key", value).unwrap();
+            if flush {
+                keyspace.rotate_memtable_and_wait().unwrap();
+                db.keyspace("b", KeyspaceCreateOptions::default).unwrap().rotate_memtable_and_wait().unwrap();
+            }
+        };
+        set("old", true);
+        start_anew(dir.path()).unwrap();
+        set("new", false);
+        let db = Database::builder(dir.path()).open().unwrap();
+        let keyspace = db.keyspace("a", KeyspaceCreateOptions::default).unwrap();
+        assert_eq!(keyspace.get("key").unwrap().as_deref(), Some(b"new".as_slice()));
+        assert_eq!(keyspace.len().unwrap(), 21);
+    }
+
+    #[test]
+    fn a_copy_has_the_same_octets_and_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, kept) = (dir.path().join("store"), dir.path().join("kept"));
+        let journal = written(&store);
+        keep(&store, &kept).unwrap();
+        assert_eq!(fs::read(&list(&kept).unwrap()[0].1).unwrap(), journal);
+        fs::write(&list(&store).unwrap()[0].1, b"cut off").unwrap();
+        keep(&store, &kept).unwrap();
+        assert_eq!(fs::read(&list(&kept).unwrap()[0].1).unwrap(), journal);
+    }
+}

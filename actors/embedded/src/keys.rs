@@ -1,0 +1,157 @@
+//! Keys. All rows share one keyspace; the first octet says which table a row is of.
+
+use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Stamp};
+use mailhorn_ports::NoteKey;
+
+/// The tables. Never change one that has been shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Table {
+    /// Address → account.
+    Accounts = b'a',
+    /// Domain → how many accounts.
+    Domains = b'd',
+    /// Mailbox → figure.
+    Figures = b'f',
+    /// Account id → address.
+    AccountIds = b'i',
+    /// Generation, number → record.
+    Log = b'l',
+    /// Message → where its octets are, who refers to it.
+    Messages = b'm',
+    /// Note key → when.
+    Notes = b'n',
+    /// Segment, message → nothing: which messages a segment holds.
+    Held = b'o',
+    /// Account id → an account that was removed and may still have mail.
+    Removed = b'r',
+    /// Segment → how much was written, how much is live.
+    Segments = b's',
+    /// When, note key → nothing: notes by age.
+    NoteTimes = b't',
+    /// Mailbox, message → row.
+    View = b'v',
+    /// Single rows.
+    Meta = b'x',
+}
+
+pub(crate) fn key(table: Table, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table as u8);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+pub(crate) fn account(address: &str) -> Vec<u8> {
+    key(Table::Accounts, &[address.as_bytes()])
+}
+
+pub(crate) fn domain(domain: &str) -> Vec<u8> {
+    key(Table::Domains, &[domain.as_bytes()])
+}
+
+pub(crate) fn figure(mailbox: MailboxId) -> Vec<u8> {
+    key(Table::Figures, &[mailbox.as_bytes()])
+}
+
+pub(crate) fn account_id(id: AccountId) -> Vec<u8> {
+    key(Table::AccountIds, &[id.as_bytes()])
+}
+
+pub(crate) fn removed(id: AccountId) -> Vec<u8> {
+    key(Table::Removed, &[id.as_bytes()])
+}
+
+pub(crate) fn log(generation: Generation) -> Vec<u8> {
+    key(Table::Log, &[generation.as_bytes()])
+}
+
+pub(crate) fn record(generation: Generation, number: u64) -> Vec<u8> {
+    key(Table::Log, &[generation.as_bytes(), &number.to_be_bytes()])
+}
+
+/// The position that the key of a record stands for.
+pub(crate) fn position(key: &[u8]) -> Option<(Generation, u64)> {
+    let (generation, number) = key.get(1..)?.split_first_chunk::<16>()?;
+    Some((Generation::from_bytes(*generation), u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+pub(crate) fn message(message: MessageId) -> Vec<u8> {
+    key(Table::Messages, &[message.as_bytes()])
+}
+
+pub(crate) fn note(note: &NoteKey) -> Vec<u8> {
+    key(Table::Notes, &[&note.0])
+}
+
+pub(crate) fn note_time(time: Stamp, note: &NoteKey) -> Vec<u8> {
+    key(Table::NoteTimes, &[&time.0.to_be_bytes(), &note.0])
+}
+
+/// The time and the note that a key by age stands for.
+pub(crate) fn timed_note(key: &[u8]) -> Option<(Stamp, NoteKey)> {
+    let (time, note) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some((Stamp(u64::from_be_bytes(*time)), NoteKey(note.try_into().ok()?)))
+}
+
+pub(crate) fn held_in(segment: u64) -> Vec<u8> {
+    key(Table::Held, &[&segment.to_be_bytes()])
+}
+
+pub(crate) fn held(segment: u64, message: MessageId) -> Vec<u8> {
+    key(Table::Held, &[&segment.to_be_bytes(), message.as_bytes()])
+}
+
+pub(crate) fn segment(segment: u64) -> Vec<u8> {
+    key(Table::Segments, &[&segment.to_be_bytes()])
+}
+
+pub(crate) fn view_of(mailbox: MailboxId) -> Vec<u8> {
+    key(Table::View, &[mailbox.as_bytes()])
+}
+
+pub(crate) fn view(mailbox: MailboxId, message: MessageId) -> Vec<u8> {
+    key(Table::View, &[mailbox.as_bytes(), message.as_bytes()])
+}
+
+/// The message that the last sixteen octets of a key stand for.
+pub(crate) fn message_at_end(key: &[u8]) -> Option<MessageId> {
+    key.last_chunk::<16>().map(|id| MessageId::from_bytes(*id))
+}
+
+/// The format of all rows.
+pub(crate) fn format() -> Vec<u8> {
+    key(Table::Meta, &[b"format"])
+}
+
+/// Where the store stands.
+pub(crate) fn state() -> Vec<u8> {
+    key(Table::Meta, &[b"state"])
+}
+
+/// The last group that was committed.
+pub(crate) fn group() -> Vec<u8> {
+    key(Table::Meta, &[b"group"])
+}
+
+/// The last change of the directory.
+pub(crate) fn directory() -> Vec<u8> {
+    key(Table::Meta, &[b"directory"])
+}
+
+/// The installation's secret.
+pub(crate) fn secret() -> Vec<u8> {
+    key(Table::Meta, &[b"secret"])
+}
+
+/// In a segment: a chunk.
+pub(crate) fn chunk(message: MessageId, index: u32) -> [u8; 20] {
+    let mut key = [0; 20];
+    let (id, rest) = key.split_at_mut(16);
+    id.copy_from_slice(message.as_bytes());
+    rest.copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// In a segment: the last batch that wrote to it. Shorter than any chunk's key.
+pub(crate) const POSITION: [u8; 1] = [0];

@@ -1,0 +1,229 @@
+//! Housekeeping in bounded steps: the log and the notes are trimmed, space is given back.
+//!
+//! Octets lie in segments. A segment is written until it is full and never merged. When none of its messages is live it
+//! is deleted; when less than half of it is live, its live messages move to the current segment first. So sealed
+//! segments hold at most about twice what is live. A message whose octets are damaged stays behind, and its segment with it.
+
+use std::collections::BTreeSet;
+
+use mailhorn_events::{Generation, MessageId, Stamp};
+use mailhorn_ports::{Maintained, NoteKey, Retention};
+use tokio::time::Instant;
+
+use crate::core::{Core, Writer};
+use crate::draft::Draft;
+use crate::error::Fault;
+use crate::frame::Chunk;
+use crate::keys::{self, Table};
+use crate::opened::Opened;
+use crate::rows::{Message, Present, Segment};
+
+/// Records, and notes, that a step trims.
+const TRIMMED_MAX: usize = 10_000;
+/// Octets that a step moves, the last chunk aside.
+const MOVED_OCTETS_MAX: usize = 1024 * 1024;
+/// Messages that a step looks at.
+const MOVED_MESSAGES_MAX: usize = 1_000;
+
+/// Where the last step stopped. Lost at a restart, it costs looking again.
+#[derive(Debug, Default)]
+pub(crate) struct Housekeeping {
+    /// The last record, and note, trimmed: what is before it is gone, and its remains need not be stepped over again.
+    records_after: Option<Vec<u8>>,
+    notes_after: Option<Vec<u8>>,
+    /// The message that is being moved or was moved last.
+    moving: Option<Moving>,
+    /// Segments whose messages can't be moved, since they are damaged.
+    stuck: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moving {
+    from: u64,
+    to: u64,
+    message: MessageId,
+    /// The next chunk of it; all before it were copied.
+    next: u32,
+    /// It was moved, or can't be.
+    ended: bool,
+    /// A message of this segment could not be moved.
+    damaged: bool,
+}
+
+pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, Fault> {
+    core.write(|opened, writer| {
+        core.seal_if_full(opened)?;
+        core.uploads.expire(Instant::now());
+        let mut draft = Draft::new(opened, writer.state);
+        let mut done = Maintained::default();
+        trim_records(&mut draft, writer, &mut done)?;
+        trim_notes(&mut draft, writer, retention, &mut done)?;
+        let emptied = empty_segments(core, opened)?;
+        for (id, row) in &emptied {
+            draft.remove(keys::segment(*id));
+            done.octets = done.octets.saturating_add(row.written);
+        }
+        let mut step = Relocation { core, draft, housekeeping: &mut writer.housekeeping };
+        done.more |= step.run()?;
+        let Relocation { draft, .. } = step;
+        if !draft.is_empty() {
+            core.apply(writer, draft)?;
+        }
+        // Only now, when no row leads there any more.
+        for (id, _) in emptied {
+            opened.delete_segment(id).inspect_err(|_| core.fail())?;
+            writer.housekeeping.stuck.remove(&id);
+        }
+        Ok(done)
+    })
+}
+
+/// Trims what every cursor has passed. No listener of this release keeps a cursor, so that is every record but the last
+/// of the log written to last: it says where that log ends.
+fn trim_records(draft: &mut Draft<'_>, writer: &mut Writer, done: &mut Maintained) -> Result<(), Fault> {
+    let end = (Generation(writer.state.generation), writer.state.number);
+    let after = writer.housekeeping.records_after.as_deref();
+    let keys = draft.opened.page(&keys::key(Table::Log, &[]), after, TRIMMED_MAX)?;
+    for (key, _) in keys {
+        // Neither this nor anything behind it may be stepped over the next time.
+        if keys::position(&key) == Some(end) {
+            break;
+        }
+        draft.remove(key.to_vec());
+        writer.housekeeping.records_after = Some(key.to_vec());
+        done.records += 1;
+    }
+    done.more |= done.records == TRIMMED_MAX as u64;
+    Ok(())
+}
+
+fn trim_notes(
+    draft: &mut Draft<'_>,
+    writer: &mut Writer,
+    retention: Retention,
+    done: &mut Maintained,
+) -> Result<(), Fault> {
+    let after = writer.housekeeping.notes_after.as_deref();
+    let keys = draft.opened.page(&keys::key(Table::NoteTimes, &[]), after, TRIMMED_MAX)?;
+    let is_old = |(time, _): &(Stamp, NoteKey)| *time < retention.notes_since;
+    for (key, _) in keys {
+        let Some((time, note)) = keys::timed_note(&key).filter(is_old) else { break };
+        draft.remove(keys::note(&note));
+        draft.remove(keys::note_time(time, &note));
+        writer.housekeeping.notes_after = Some(key.to_vec());
+        done.notes += 1;
+    }
+    done.more |= done.notes == TRIMMED_MAX as u64;
+    Ok(())
+}
+
+/// Sealed segments without a live message.
+fn empty_segments(core: &Core, opened: &Opened) -> Result<Vec<(u64, Segment)>, Fault> {
+    let current = core.uploads.current();
+    let rows = opened.segment_rows()?;
+    Ok(rows.into_iter().filter(|(id, row)| *id != current && row.live == 0 && !core.uploads.is_used(*id)).collect())
+}
+
+struct Relocation<'a, 'h> {
+    core: &'a Core,
+    draft: Draft<'a>,
+    housekeeping: &'h mut Housekeeping,
+}
+
+impl Relocation<'_, '_> {
+    /// Moves messages; gives whether there is more to move.
+    fn run(&mut self) -> Result<bool, Fault> {
+        let Some(from) = self.sparse_segment()? else { return Ok(false) };
+        let mut moved = 0;
+        for _ in 0..MOVED_MESSAGES_MAX {
+            let Some(moving) = self.next_message(from)? else { return Ok(true) };
+            moved += self.advance(moving, MOVED_OCTETS_MAX.saturating_sub(moved))?;
+            if moved >= MOVED_OCTETS_MAX {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The segment that is being emptied, or else one less than half of which is live.
+    fn sparse_segment(&self) -> Result<Option<u64>, Fault> {
+        let current = self.core.uploads.current();
+        let rows = self.draft.opened.segment_rows()?;
+        let is_sparse = |id: u64, row: &Segment| {
+            let written = row.written.saturating_add(self.core.uploads.unrecorded(id));
+            let written = self.draft.opened.segment(id).map_or(written, |it| written.max(it.disk_space()));
+            id != current && row.live > 0 && row.live.saturating_mul(2) < written && !self.housekeeping.stuck.contains(&id)
+        };
+        let sparse: Vec<u64> = rows.iter().filter(|(id, row)| is_sparse(**id, row)).map(|(id, _)| *id).collect();
+        let begun = self.housekeeping.moving.map(|moving| moving.from).filter(|from| sparse.contains(from));
+        Ok(begun.or_else(|| sparse.first().copied()))
+    }
+
+    /// The message that is being moved, or else the next; `None` at the end of the segment.
+    fn next_message(&mut self, from: u64) -> Result<Option<Moving>, Fault> {
+        let last = self.housekeeping.moving.filter(|moving| moving.from == from);
+        if let Some(moving) = last.filter(|moving| !moving.ended) {
+            return Ok(Some(moving));
+        }
+        let after = last.map(|moving| keys::held(from, moving.message));
+        let next = self.draft.opened.page(&keys::held_in(from), after.as_deref(), 1)?;
+        let damaged = last.is_some_and(|moving| moving.damaged);
+        let Some(message) = next.first().and_then(|(key, _)| keys::message_at_end(key)) else {
+            if damaged {
+                tracing::error!(segment = from, "messages whose octets are damaged keep their segment");
+                self.housekeeping.stuck.insert(from);
+            }
+            self.housekeeping.moving = None;
+            return Ok(None);
+        };
+        Ok(Some(Moving { from, to: self.core.uploads.current(), message, next: 0, ended: false, damaged }))
+    }
+
+    /// Copies chunks of a message, and gives how many octets; with its last chunk the message has moved.
+    fn advance(&mut self, mut moving: Moving, octets_max: usize) -> Result<usize, Fault> {
+        let row: Option<Message> = self.draft.get(&keys::message(moving.message))?;
+        let Some(row) = row.filter(|row| row.segment == moving.from) else {
+            moving.ended = true;
+            self.housekeeping.moving = Some(moving);
+            return Ok(0);
+        };
+        let mut copied = 0;
+        while moving.next < row.chunks && copied < octets_max {
+            let Some(octets) = self.intact(moving, &row) else {
+                (moving.ended, moving.damaged) = (true, true);
+                break;
+            };
+            let chunk = Chunk { message: moving.message, index: moving.next, octets: &octets };
+            self.draft.chunk(moving.to, &chunk)?;
+            moving.next += 1;
+            copied += octets.len();
+        }
+        if !moving.ended && moving.next == row.chunks {
+            moving.ended = true;
+            self.settle(moving, row)?;
+        }
+        self.housekeeping.moving = Some(moving);
+        Ok(copied)
+    }
+
+    fn intact(&self, moving: Moving, row: &Message) -> Option<bytes::Bytes> {
+        match self.draft.opened.chunk(row.segment, moving.message, moving.next) {
+            Ok(Some(octets)) => Some(octets),
+            result => {
+                let why = result.err().map_or_else(|| "it is missing".to_owned(), |fault| fault.to_string());
+                tracing::error!(message = %moving.message, chunk = moving.next, %why, "a chunk can't be moved");
+                None
+            }
+        }
+    }
+
+    fn settle(&mut self, moving: Moving, row: Message) -> Result<(), Fault> {
+        let Moving { from, to, message, .. } = moving;
+        self.draft.remove(keys::held(from, message));
+        self.draft.put(keys::held(to, message), &Present);
+        self.draft.count(from, |segment| segment.live = segment.live.saturating_sub(row.octets))?;
+        self.draft.count(to, |segment| segment.live = segment.live.saturating_add(row.octets))?;
+        self.draft.put(keys::message(message), &Message { segment: to, ..row });
+        Ok(())
+    }
+}

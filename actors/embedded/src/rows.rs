@@ -1,0 +1,206 @@
+//! Rows as octets: one octet of version, then MessagePack. A field is never added without a new version.
+
+use bytes::Bytes;
+use mailhorn_events::{AccountId, Stamp};
+use mailhorn_ports::{Account, Credentials, ScramKeys};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::Fault;
+
+const VERSION: u8 = 1;
+
+/// The format of the store as a whole: keys, frames and which tables there are.
+pub(crate) const FORMAT: u8 = 1;
+
+/// Something with a row of its own.
+pub(crate) trait Row: Serialize + DeserializeOwned {}
+
+pub(crate) fn encode<R: Row>(row: &R) -> Vec<u8> {
+    let mut octets = vec![VERSION];
+    // Serialising plain fields into memory has no way to fail.
+    if let Err(error) = row.serialize(&mut rmp_serde::Serializer::new(&mut octets)) {
+        unreachable!("a row of plain fields was not serialisable: {error}");
+    }
+    octets
+}
+
+pub(crate) fn decode<R: Row>(octets: &[u8]) -> Result<R, Fault> {
+    match octets {
+        [VERSION, row @ ..] => {
+            rmp_serde::from_slice(row).map_err(|error| Fault::Damaged(format!("a row is malformed: {error}")))
+        }
+        [version, ..] => Err(Fault::Damaged(format!("a row has version {version} of a later release"))),
+        [] => Err(Fault::Damaged("a row is empty".into())),
+    }
+}
+
+/// Where the store stands after a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Counts synced batches from 1.
+    pub(crate) sequence: u64,
+    /// The highest stamp in any row.
+    pub(crate) stamp: u64,
+    /// Whose log was written to last.
+    pub(crate) generation: Uuid,
+    /// The last record of that log.
+    pub(crate) number: u64,
+    /// Accounts without SCRAM keys.
+    pub(crate) without_scram: u64,
+}
+
+/// A message in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct View {
+    pub(crate) account: Uuid,
+    pub(crate) stamp: u64,
+    pub(crate) size: u64,
+    pub(crate) received: u64,
+    pub(crate) flags: Vec<String>,
+    pub(crate) unique_id: Option<String>,
+    pub(crate) prefix: Bytes,
+}
+
+/// A message's octets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Message {
+    /// Where its chunks are.
+    pub(crate) segment: u64,
+    pub(crate) chunks: u32,
+    pub(crate) octets: u64,
+    /// The mailboxes that have it.
+    pub(crate) references: Vec<Uuid>,
+}
+
+/// How much a mailbox holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct FigureRow {
+    pub(crate) messages: u64,
+    pub(crate) octets: u64,
+}
+
+/// How much a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Segment {
+    /// Octets of chunks ever written, as far as was known at the last batch.
+    pub(crate) written: u64,
+    /// Octets of messages that have a row.
+    pub(crate) live: u64,
+    /// The last batch that relied on it; the segment has the same under [`crate::keys::POSITION`].
+    pub(crate) sequence: u64,
+}
+
+/// When a note was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note(pub(crate) u64);
+
+/// A row that says all by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Present;
+
+/// The last group, so that a repetition is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRow {
+    pub(crate) generation: Uuid,
+    pub(crate) first: u64,
+    pub(crate) records: u64,
+    /// Over the names of its changes.
+    pub(crate) digest: u64,
+    /// For each change its verdict: nothing, or a number for each recipient's outcome.
+    pub(crate) verdicts: Vec<Option<Vec<u8>>>,
+}
+
+/// A domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Domain {
+    pub(crate) accounts: u64,
+}
+
+/// An account id's address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address(pub(crate) String);
+
+/// The installation's secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Secret(pub(crate) [u8; 32]);
+
+/// An account.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountRow {
+    pub(crate) id: Uuid,
+    pub(crate) address: String,
+    pub(crate) created: u64,
+    pub(crate) stamp: u64,
+    pub(crate) argon2id: String,
+    pub(crate) scram: Option<ScramRow>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScramRow {
+    salt: Vec<u8>,
+    iterations: u32,
+    stored_key: [u8; 32],
+    server_key: [u8; 32],
+}
+
+/// A change of the directory, whole.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DirectoryRow {
+    AddDomain(String),
+    RemoveDomain(String),
+    /// Makes the account or replaces it.
+    PutAccount(AccountRow),
+    RemoveAccount(AccountRow),
+    ForgetRemoved(Uuid),
+}
+
+impl Row for State {}
+impl Row for View {}
+impl Row for Message {}
+impl Row for FigureRow {}
+impl Row for Segment {}
+impl Row for Note {}
+impl Row for Present {}
+impl Row for GroupRow {}
+impl Row for Domain {}
+impl Row for Address {}
+impl Row for Secret {}
+impl Row for AccountRow {}
+impl Row for DirectoryRow {}
+
+impl From<&Account> for AccountRow {
+    fn from(account: &Account) -> Self {
+        Self {
+            id: account.id.0,
+            address: account.address.clone(),
+            created: account.created.0,
+            stamp: account.credentials.stamp.0,
+            argon2id: account.credentials.argon2id.clone(),
+            scram: account.credentials.scram.as_ref().map(|keys| ScramRow {
+                salt: keys.salt.clone(),
+                iterations: keys.iterations,
+                stored_key: keys.stored_key,
+                server_key: keys.server_key,
+            }),
+        }
+    }
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        let scram = row.scram.map(|keys| ScramKeys {
+            salt: keys.salt,
+            iterations: keys.iterations,
+            stored_key: keys.stored_key,
+            server_key: keys.server_key,
+        });
+        Self {
+            id: AccountId(row.id),
+            address: row.address,
+            credentials: Credentials { stamp: Stamp(row.stamp), argon2id: row.argon2id, scram },
+            created: Stamp(row.created),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A place for a store under test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mailhorn_embedded::{EmbeddedStore, Faults, OpenError, Options, Surroundings};
+use mailhorn_ports::contract::Reopen;
+use mailhorn_ports::memory::SeededRandom;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+#[allow(dead_code, reason = "not every test file names it")]
+pub type Store = EmbeddedStore;
+
+/// A folder and how to open it.
+#[derive(Debug)]
+pub struct Place {
+    pub dir: TempDir,
+    pub options: Options,
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), options: Options::default(), faults: None }
+    }
+}
+
+impl Place {
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn try_open(&self) -> Result<EmbeddedStore, OpenError> {
+        let random = Arc::new(SeededRandom::new(7));
+        let surroundings = Surroundings { runtime: Handle::current(), random, faults: self.faults.clone() };
+        EmbeddedStore::open(self.path(), self.options.clone(), surroundings)
+    }
+
+    /// Files of fjall's with an ending, in folders below the store's.
+    #[allow(dead_code, reason = "not every test file looks for files")]
+    pub fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+        let (mut files, mut folders) = (Vec::new(), vec![self.path().join("store")]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false if wanted(&path) => files.push(path),
+                    false => {}
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    #[allow(dead_code, reason = "not every test file looks for files")]
+    pub fn journal(&self) -> PathBuf {
+        let journals = self.files(|path| path.extension().is_some_and(|extension| extension == "jnl"));
+        journals.into_iter().next_back().unwrap()
+    }
+}
+
+impl Reopen for Place {
+    type Store = EmbeddedStore;
+
+    fn open(&self) -> EmbeddedStore {
+        self.try_open().unwrap()
+    }
+}

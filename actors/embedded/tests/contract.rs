@@ -1,0 +1,41 @@
+//! The embedded store passes every contract suite.
+
+mod common;
+
+mod mail_store {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::mail_store_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
+}
+
+/// The same with segments so small that housekeeping has something to do all the time.
+mod small_segments {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::mail_store_contract!({
+        let mut place = Place::default();
+        place.options.segment_octets_max = 100_000;
+        (place.open(), place)
+    });
+}
+
+mod directory {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::directory_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
+}
+
+mod reopen {
+    use crate::common::Place;
+
+    mailhorn_ports::reopen_contract!((Place::default(), ()));
+}
