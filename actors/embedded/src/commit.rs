@@ -25,9 +25,20 @@ pub(crate) fn commit(core: &Core, group: &Group) -> Result<Committed, Fault> {
         }
         check_number(opened, writer, group)?;
         core.seal_if_full(opened)?;
-        let mut making = Making { core, group, draft: Draft::new(opened, writer.state), records: Vec::new() };
-        let verdicts = group.changes.iter().map(|change| making.change(change)).collect::<Result<Vec<_>, _>>()?;
-        let Making { mut draft, records, .. } = making;
+        let mut making = Making {
+            core,
+            group,
+            draft: Draft::new(opened, writer.state),
+            records: Vec::new(),
+        };
+        let verdicts = group
+            .changes
+            .iter()
+            .map(|change| making.change(change))
+            .collect::<Result<Vec<_>, _>>()?;
+        let Making {
+            mut draft, records, ..
+        } = making;
         if draft.is_empty() {
             return Ok(Committed { verdicts, records });
         }
@@ -55,7 +66,10 @@ fn check_number(opened: &Opened, writer: &Writer, group: &Group) -> Result<(), F
     if end.checked_add(1) == Some(group.first) {
         return Ok(());
     }
-    Err(Fault::Damaged(format!("the log ends at {end} and the group begins at {}", group.first)))
+    Err(Fault::Damaged(format!(
+        "the log ends at {end} and the group begins at {}",
+        group.first
+    )))
 }
 
 struct Making<'a> {
@@ -96,7 +110,14 @@ impl Making<'_> {
             self.draft.make(&record, segment)?;
             if !delivery.octets.tail.is_empty() {
                 let (index, octets) = (delivery.octets.stored_chunks, &*delivery.octets.tail);
-                self.draft.chunk(segment, &Chunk { message: delivery.message, index, octets })?;
+                self.draft.chunk(
+                    segment,
+                    &Chunk {
+                        message: delivery.message,
+                        index,
+                        octets,
+                    },
+                )?;
             }
             for note in stored.iter().filter_map(|recipient| recipient.note.as_ref()) {
                 self.draft.note(note, self.group.now)?;
@@ -116,7 +137,11 @@ impl Making<'_> {
         {
             return Ok(RecipientOutcome::Duplicate);
         }
-        Ok(if octets_are_there { RecipientOutcome::Stored } else { RecipientOutcome::OctetsLost })
+        Ok(if octets_are_there {
+            RecipientOutcome::Stored
+        } else {
+            RecipientOutcome::OctetsLost
+        })
     }
 
     fn is_account(&self, id: AccountId) -> Result<bool, Fault> {
@@ -135,7 +160,10 @@ impl Making<'_> {
         // The store was opened anew since they were written. What of them was durable is where it was.
         let opened = self.draft.opened;
         for segment in opened.segment_ids().into_iter().rev() {
-            if (0..chunks).map(|index| opened.has_chunk(segment, message, index)).all(|has| matches!(has, Ok(true))) {
+            if (0..chunks)
+                .map(|index| opened.has_chunk(segment, message, index))
+                .all(|has| matches!(has, Ok(true)))
+            {
                 return Ok(Some(segment));
             }
         }
@@ -154,7 +182,11 @@ impl Making<'_> {
                 mailbox: expunge.mailbox,
                 happening: Happening::Expunged(expunged),
             };
-            self.records.push(Record { id: expunge.event, stamp: expunge.stamp, events: vec![event] });
+            self.records.push(Record {
+                id: expunge.event,
+                stamp: expunge.stamp,
+                events: vec![event],
+            });
         }
         Ok(Verdict::Done)
     }
@@ -183,7 +215,11 @@ fn added(delivery: &Delivery, stored: &[&Recipient]) -> Record {
             }]),
         })
         .collect();
-    Record { id: delivery.event, stamp, events }
+    Record {
+        id: delivery.event,
+        stamp,
+        events,
+    }
 }
 
 /// Over the names of changes, in their order.
@@ -201,14 +237,23 @@ fn digest(changes: &[Change]) -> u64 {
 
 /// What a group came to when it was committed before. Only the last one can be repeated, for there is one writer.
 fn repeated(opened: &Opened, group: &Group, digest: u64) -> Result<Option<Committed>, Fault> {
-    let Some(last) = opened.get::<GroupRow>(&keys::group())? else { return Ok(None) };
+    let Some(last) = opened.get::<GroupRow>(&keys::group())? else {
+        return Ok(None);
+    };
     if (last.generation, last.first, last.digest) != (group.generation.0, group.first, digest) {
         return Ok(None);
     }
     let limit = usize::try_from(last.records).unwrap_or(usize::MAX);
     let records = read::records(opened, group.generation, group.first, limit)?;
-    let verdicts = last.verdicts.iter().map(|verdict| decode_verdict(verdict.as_deref())).collect();
-    Ok(Some(Committed { verdicts, records: records.into_iter().map(|(_, record)| record).collect() }))
+    let verdicts = last
+        .verdicts
+        .iter()
+        .map(|verdict| decode_verdict(verdict.as_deref()))
+        .collect();
+    Ok(Some(Committed {
+        verdicts,
+        records: records.into_iter().map(|(_, record)| record).collect(),
+    }))
 }
 
 fn group_row(group: &Group, records: &[Record], digest: u64, verdicts: &[Verdict]) -> GroupRow {
@@ -222,7 +267,9 @@ fn group_row(group: &Group, records: &[Record], digest: u64, verdicts: &[Verdict
 }
 
 fn encode_verdict(verdict: &Verdict) -> Option<Vec<u8>> {
-    let Verdict::Delivered(outcomes) = verdict else { return None };
+    let Verdict::Delivered(outcomes) = verdict else {
+        return None;
+    };
     let number = |outcome: &RecipientOutcome| match outcome {
         RecipientOutcome::Stored => 0,
         RecipientOutcome::Duplicate => 1,
@@ -233,7 +280,9 @@ fn encode_verdict(verdict: &Verdict) -> Option<Vec<u8>> {
 }
 
 fn decode_verdict(verdict: Option<&[u8]>) -> Verdict {
-    let Some(numbers) = verdict else { return Verdict::Done };
+    let Some(numbers) = verdict else {
+        return Verdict::Done;
+    };
     let outcome = |number: &u8| match number {
         0 => RecipientOutcome::Stored,
         1 => RecipientOutcome::Duplicate,

@@ -54,7 +54,10 @@ pub(crate) struct Writer {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("paths", &self.paths).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("paths", &self.paths)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,21 +116,31 @@ impl Core {
         let state = draft.state;
         for segment in draft.segments() {
             let unrecorded = self.uploads.record(segment);
-            draft.count(segment, |row| row.written = row.written.saturating_add(unrecorded))?;
+            draft.count(segment, |row| {
+                row.written = row.written.saturating_add(unrecorded)
+            })?;
         }
         draft.write(|| self.fail())?;
         self.fault(|faults| faults.after_commit())?;
         writer.state = state;
         let (generation, number) = (Generation(state.generation), state.number);
         // The batch is durable whatever becomes of the mark.
-        if let Err(error) = writer.mark.write(Mark { sequence: state.sequence, generation, number }) {
+        if let Err(error) = writer.mark.write(Mark {
+            sequence: state.sequence,
+            generation,
+            number,
+        }) {
             tracing::warn!(%error, "the mark was not written: damage to the journal may go unnoticed");
         }
         Ok(())
     }
 
     fn fault(&self, ask: impl FnOnce(&Arc<dyn Faults>) -> std::io::Result<()>) -> Result<(), Fault> {
-        Ok(self.faults.as_ref().map_or(Ok(()), ask).inspect_err(|_| self.fail())?)
+        Ok(self
+            .faults
+            .as_ref()
+            .map_or(Ok(()), ask)
+            .inspect_err(|_| self.fail())?)
     }
 
     /// Says that a write failed.
@@ -191,7 +204,10 @@ impl Core {
 
     fn unopened(&self, fault: Fault) -> OpenError {
         let source = std::io::Error::other(fault.to_string());
-        OpenError::Io { path: self.paths.store(), source }
+        OpenError::Io {
+            path: self.paths.store(),
+            source,
+        }
     }
 
     /// Starts a new segment when the current one is full.
@@ -213,7 +229,9 @@ impl Core {
         }
         self.read(|opened| {
             opened.admit().inspect_err(|_| self.fail_if_poisoned(opened))?;
-            let segment = self.uploads.place(chunk.message, chunk.index, chunk.octets.len() as u64, now)?;
+            let segment = self
+                .uploads
+                .place(chunk.message, chunk.index, chunk.octets.len() as u64, now)?;
             let key = keys::chunk(chunk.message, chunk.index);
             let written = opened.present_segment(segment)?.insert(key, chunk.frame());
             Ok(written.inspect_err(|_| self.fail())?)
@@ -229,7 +247,10 @@ impl Core {
         self.recover(&mut writer)?;
         let mut slot = self.slot.write();
         if let Some(opened) = &*slot {
-            opened.db.persist(PersistMode::SyncAll).inspect_err(|_| self.fail())?;
+            opened
+                .db
+                .persist(PersistMode::SyncAll)
+                .inspect_err(|_| self.fail())?;
         }
         drop(slot.take());
         start::write_clean(&self.paths)?;

@@ -34,7 +34,10 @@ pub(crate) fn make(draft: &mut Draft<'_>, change: &DirectoryRow) -> Result<(), F
 
 fn put_account(draft: &mut Draft<'_>, account: &AccountRow) -> Result<(), Fault> {
     drop_account(draft, &account.address)?;
-    draft.put(keys::account_id(AccountId(account.id)), &Address(account.address.clone()));
+    draft.put(
+        keys::account_id(AccountId(account.id)),
+        &Address(account.address.clone()),
+    );
     count(draft, account, 1)?;
     draft.saw(Stamp(account.created.max(account.stamp)));
     draft.put(keys::account(&account.address), account);
@@ -57,7 +60,12 @@ fn count(draft: &mut Draft<'_>, account: &AccountRow, by: i64) -> Result<(), Fau
     }
     let key = keys::domain(domain_of(&account.address));
     let row: Domain = draft.get(&key)?.unwrap_or_default();
-    draft.put(key, &Domain { accounts: row.accounts.saturating_add_signed(by) });
+    draft.put(
+        key,
+        &Domain {
+            accounts: row.accounts.saturating_add_signed(by),
+        },
+    );
     Ok(())
 }
 
@@ -76,7 +84,11 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new(max: usize) -> Self {
-        Self { accounts: Cache::new(max), domains: Cache::new(max), changes: Mutex::new(0) }
+        Self {
+            accounts: Cache::new(max),
+            domains: Cache::new(max),
+            changes: Mutex::new(0),
+        }
     }
 
     pub(crate) fn account(&self, address: &str) -> Option<Arc<Account>> {
@@ -119,7 +131,9 @@ pub(crate) fn account(core: &Core, known: &Known, address: &str) -> Result<Optio
     let row: Option<AccountRow> = core.read(|opened| opened.get(&keys::account(address)))?;
     let account = row.map(|row| Arc::new(Account::from(row)));
     if let Some(account) = &account {
-        known.learn(changes, |known| known.accounts.insert(address.to_owned(), Arc::clone(account)));
+        known.learn(changes, |known| {
+            known.accounts.insert(address.to_owned(), Arc::clone(account))
+        });
     }
     Ok(account)
 }
@@ -152,7 +166,9 @@ pub(crate) fn accounts(
     limit: usize,
 ) -> Result<Vec<Arc<Account>>, Fault> {
     let rows = opened.page(&keys::key(table, &[]), after, limit)?;
-    rows.iter().map(|(_, row)| Ok(Arc::new(decode::<AccountRow>(row)?.into()))).collect()
+    rows.iter()
+        .map(|(_, row)| Ok(Arc::new(decode::<AccountRow>(row)?.into())))
+        .collect()
 }
 
 /// Makes a change that `decide` derives from what is there, durably.
@@ -209,15 +225,26 @@ pub(crate) fn add_domain(core: &Core, known: &Known, domain: &str) -> Result<(),
 }
 
 pub(crate) fn remove_domain(core: &Core, known: &Known, domain: &str) -> Result<(), DirectoryError> {
-    change(core, known, |opened| match opened.get::<Domain>(&keys::domain(domain))? {
-        None => Err(DirectoryError::NotFound(domain.to_owned()).into()),
-        Some(row) if row.accounts > 0 => Err(DirectoryError::NotEmpty(domain.to_owned()).into()),
-        Some(_) => Ok((DirectoryRow::RemoveDomain(domain.to_owned()), ())),
+    change(core, known, |opened| {
+        match opened.get::<Domain>(&keys::domain(domain))? {
+            None => Err(DirectoryError::NotFound(domain.to_owned()).into()),
+            Some(row) if row.accounts > 0 => Err(DirectoryError::NotEmpty(domain.to_owned()).into()),
+            Some(_) => Ok((DirectoryRow::RemoveDomain(domain.to_owned()), ())),
+        }
     })
 }
 
-pub(crate) fn add_account(core: &Core, known: &Known, new: NewAccount) -> Result<Arc<Account>, DirectoryError> {
-    let NewAccount { id, address, credentials, created } = new;
+pub(crate) fn add_account(
+    core: &Core,
+    known: &Known,
+    new: NewAccount,
+) -> Result<Arc<Account>, DirectoryError> {
+    let NewAccount {
+        id,
+        address,
+        credentials,
+        created,
+    } = new;
     change(core, known, |opened| {
         if opened.has(&keys::account(&address))? {
             return Err(DirectoryError::Exists(address).into());
@@ -226,8 +253,16 @@ pub(crate) fn add_account(core: &Core, known: &Known, new: NewAccount) -> Result
         if !opened.has(&keys::domain(domain))? {
             return Err(DirectoryError::NoSuchDomain(domain.to_owned()).into());
         }
-        let account = Account { id, address, credentials, created };
-        Ok((DirectoryRow::PutAccount(AccountRow::from(&account)), Arc::new(account)))
+        let account = Account {
+            id,
+            address,
+            credentials,
+            created,
+        };
+        Ok((
+            DirectoryRow::PutAccount(AccountRow::from(&account)),
+            Arc::new(account),
+        ))
     })
 }
 
@@ -243,15 +278,25 @@ pub(crate) fn set_credentials(
         if expected.is_some_and(|expected| expected != account.credentials.stamp) {
             return Err(DirectoryError::Changed(address.to_owned()).into());
         }
-        let account = Account { credentials, ..account };
+        let account = Account {
+            credentials,
+            ..account
+        };
         Ok((DirectoryRow::PutAccount(AccountRow::from(&account)), ()))
     })
 }
 
-pub(crate) fn remove_account(core: &Core, known: &Known, address: &str) -> Result<Arc<Account>, DirectoryError> {
+pub(crate) fn remove_account(
+    core: &Core,
+    known: &Known,
+    address: &str,
+) -> Result<Arc<Account>, DirectoryError> {
     change(core, known, |opened| {
         let row = present(opened, address)?;
-        Ok((DirectoryRow::RemoveAccount(row.clone()), Arc::new(Account::from(row))))
+        Ok((
+            DirectoryRow::RemoveAccount(row.clone()),
+            Arc::new(Account::from(row)),
+        ))
     })
 }
 

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fjall::PersistMode;
-use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp, wire};
+use mailhorn_events::{
+    Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp, wire,
+};
 use mailhorn_ports::NoteKey;
 
 use crate::error::Fault;
@@ -27,8 +29,17 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(opened: &'a Opened, state: State) -> Self {
-        let state = State { sequence: state.sequence + 1, ..state };
-        Self { opened, state, rows: BTreeMap::new(), chunks: Vec::new(), segments: BTreeSet::new() }
+        let state = State {
+            sequence: state.sequence + 1,
+            ..state
+        };
+        Self {
+            opened,
+            state,
+            rows: BTreeMap::new(),
+            chunks: Vec::new(),
+            segments: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,7 +59,11 @@ impl<'a> Draft<'a> {
         let mut batch = opened.db.batch().durability(Some(PersistMode::SyncData));
         for segment in self.segments() {
             self.count(segment, |row| row.sequence = sequence)?;
-            batch.insert(&opened.present_segment(segment)?, keys::POSITION, sequence.to_be_bytes());
+            batch.insert(
+                &opened.present_segment(segment)?,
+                keys::POSITION,
+                sequence.to_be_bytes(),
+            );
         }
         for (segment, key, chunk) in self.chunks {
             batch.insert(&opened.present_segment(segment)?, key, chunk);
@@ -70,7 +85,9 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
-        self.rows.get(key).map_or_else(|| self.opened.has(key), |row| Ok(row.is_some()))
+        self.rows
+            .get(key)
+            .map_or_else(|| self.opened.has(key), |row| Ok(row.is_some()))
     }
 
     pub(crate) fn put<R: Row>(&mut self, key: Vec<u8>, row: &R) {
@@ -93,7 +110,13 @@ impl<'a> Draft<'a> {
     /// Writes a record down.
     pub(crate) fn log(&mut self, generation: Generation, number: u64, record: &Record) {
         let envelope = wire::encode(record);
-        let frame = LogRecord { sequence: self.state.sequence, generation, number, envelope: &envelope }.frame();
+        let frame = LogRecord {
+            sequence: self.state.sequence,
+            generation,
+            number,
+            envelope: &envelope,
+        }
+        .frame();
         self.put_frame(keys::record(generation, number), frame);
         self.saw(record.stamp);
         (self.state.generation, self.state.number) = (generation.0, number);
@@ -101,9 +124,12 @@ impl<'a> Draft<'a> {
 
     /// Writes a chunk and counts it as written.
     pub(crate) fn chunk(&mut self, segment: u64, chunk: &Chunk<'_>) -> Result<(), Fault> {
-        self.chunks.push((segment, keys::chunk(chunk.message, chunk.index), chunk.frame()));
+        self.chunks
+            .push((segment, keys::chunk(chunk.message, chunk.index), chunk.frame()));
         self.segments.insert(segment);
-        self.count(segment, |row| row.written = row.written.saturating_add(chunk.octets.len() as u64))
+        self.count(segment, |row| {
+            row.written = row.written.saturating_add(chunk.octets.len() as u64)
+        })
     }
 
     /// Changes what is counted of a segment.
@@ -170,7 +196,12 @@ impl<'a> Draft<'a> {
                     self.segments.insert(segment);
                     self.count(segment, |row| row.live = row.live.saturating_add(octets))?;
                 }
-                Message { segment, chunks: added.chunks, octets, references: Vec::new() }
+                Message {
+                    segment,
+                    chunks: added.chunks,
+                    octets,
+                    references: Vec::new(),
+                }
             }
         };
         message.references.push(mailbox.0);
@@ -180,9 +211,15 @@ impl<'a> Draft<'a> {
 
     /// Removes a message from a mailbox; `None` when it is not there. With the last reference go the octets: from then on
     /// no row leads to them, and their segment counts them as dead.
-    pub(crate) fn expunge(&mut self, mailbox: MailboxId, message: MessageId) -> Result<Option<Expunged>, Fault> {
+    pub(crate) fn expunge(
+        &mut self,
+        mailbox: MailboxId,
+        message: MessageId,
+    ) -> Result<Option<Expunged>, Fault> {
         let key = keys::view(mailbox, message);
-        let Some(view) = self.get::<View>(&key)? else { return Ok(None) };
+        let Some(view) = self.get::<View>(&key)? else {
+            return Ok(None);
+        };
         self.remove(key);
         let key = keys::figure(mailbox);
         let figure: FigureRow = self.get(&key)?.unwrap_or_default();
@@ -190,14 +227,23 @@ impl<'a> Draft<'a> {
             messages: figure.messages.saturating_sub(1),
             octets: figure.octets.saturating_sub(view.size),
         };
-        if figure.messages == 0 { self.remove(key) } else { self.put(key, &figure) }
+        if figure.messages == 0 {
+            self.remove(key)
+        } else {
+            self.put(key, &figure)
+        }
         self.unrefer(mailbox, message)?;
-        Ok(Some(Expunged { message, size: view.size }))
+        Ok(Some(Expunged {
+            message,
+            size: view.size,
+        }))
     }
 
     fn unrefer(&mut self, mailbox: MailboxId, id: MessageId) -> Result<(), Fault> {
         let key = keys::message(id);
-        let Some(mut message) = self.get::<Message>(&key)? else { return Ok(()) };
+        let Some(mut message) = self.get::<Message>(&key)? else {
+            return Ok(());
+        };
         message.references.retain(|reference| *reference != mailbox.0);
         if !message.references.is_empty() {
             self.put(key, &message);
@@ -206,14 +252,18 @@ impl<'a> Draft<'a> {
         self.remove(key);
         if message.chunks > 0 {
             self.remove(keys::held(message.segment, id));
-            self.count(message.segment, |row| row.live = row.live.saturating_sub(message.octets))?;
+            self.count(message.segment, |row| {
+                row.live = row.live.saturating_sub(message.octets)
+            })?;
         }
         Ok(())
     }
 
     /// Whether a note counts: it is there and not older than `since`.
     pub(crate) fn is_noted(&self, note: &NoteKey, since: Stamp) -> Result<bool, Fault> {
-        Ok(self.get::<Note>(&keys::note(note))?.is_some_and(|Note(time)| time >= since.0))
+        Ok(self
+            .get::<Note>(&keys::note(note))?
+            .is_some_and(|Note(time)| time >= since.0))
     }
 
     pub(crate) fn note(&mut self, note: &NoteKey, now: Stamp) -> Result<(), Fault> {
@@ -233,7 +283,11 @@ impl<'a> Draft<'a> {
 
     /// Makes a change of the directory, and writes it down whole.
     pub(crate) fn direct(&mut self, change: &rows::DirectoryRow) -> Result<(), Fault> {
-        let frame = frame::DirectoryChange { sequence: self.state.sequence, row: &encode(change) }.frame();
+        let frame = frame::DirectoryChange {
+            sequence: self.state.sequence,
+            row: &encode(change),
+        }
+        .frame();
         self.put_frame(keys::directory(), frame);
         crate::directory::make(self, change)
     }

@@ -79,32 +79,46 @@ pub(crate) fn body(kind: Kind, octets: &[u8]) -> Option<&[u8]> {
     let rest = octets.strip_prefix(kind.magic())?;
     let (checksum, rest) = rest.split_first_chunk::<8>()?;
     let (length, _) = rest.split_first_chunk::<4>()?;
-    let end = usize::try_from(u32::from_be_bytes(*length)).ok()?.checked_add(4)?;
+    let end = usize::try_from(u32::from_be_bytes(*length))
+        .ok()?
+        .checked_add(4)?;
     let covered = rest.get(..end)?;
     (xxh3_64(covered) == u64::from_be_bytes(*checksum)).then_some(&covered[4..])
 }
 
 /// The kind of the frame that `octets` seem to begin with.
 pub(crate) fn kind(octets: &[u8]) -> Option<Kind> {
-    [Kind::Chunk, Kind::Record, Kind::Directory].into_iter().find(|kind| octets.starts_with(kind.magic()))
+    [Kind::Chunk, Kind::Record, Kind::Directory]
+        .into_iter()
+        .find(|kind| octets.starts_with(kind.magic()))
 }
 
 impl<'a> Chunk<'a> {
     pub(crate) fn frame(&self) -> Vec<u8> {
-        close(Kind::Chunk, &[self.message.as_bytes(), &self.index.to_be_bytes(), self.octets])
+        close(
+            Kind::Chunk,
+            &[self.message.as_bytes(), &self.index.to_be_bytes(), self.octets],
+        )
     }
 
     pub(crate) fn from_body(body: &'a [u8]) -> Option<Self> {
         let (message, rest) = body.split_first_chunk::<16>()?;
         let (index, octets) = rest.split_first_chunk::<4>()?;
-        Some(Self { message: MessageId::from_bytes(*message), index: u32::from_be_bytes(*index), octets })
+        Some(Self {
+            message: MessageId::from_bytes(*message),
+            index: u32::from_be_bytes(*index),
+            octets,
+        })
     }
 }
 
 impl<'a> LogRecord<'a> {
     pub(crate) fn frame(&self) -> Vec<u8> {
         let (sequence, number) = (self.sequence.to_be_bytes(), self.number.to_be_bytes());
-        close(Kind::Record, &[&sequence, self.generation.as_bytes(), &number, self.envelope])
+        close(
+            Kind::Record,
+            &[&sequence, self.generation.as_bytes(), &number, self.envelope],
+        )
     }
 
     pub(crate) fn from_body(body: &'a [u8]) -> Option<Self> {
@@ -127,7 +141,10 @@ impl<'a> DirectoryChange<'a> {
 
     pub(crate) fn from_body(body: &'a [u8]) -> Option<Self> {
         let (sequence, row) = body.split_first_chunk::<8>()?;
-        Some(Self { sequence: u64::from_be_bytes(*sequence), row })
+        Some(Self {
+            sequence: u64::from_be_bytes(*sequence),
+            row,
+        })
     }
 }
 
@@ -138,7 +155,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn chunk(octets: &[u8]) -> Chunk<'_> {
-        Chunk { message: MessageId::new(Stamp(7), [1; 8]), index: 3, octets }
+        Chunk {
+            message: MessageId::new(Stamp(7), [1; 8]),
+            index: 3,
+            octets,
+        }
     }
 
     proptest! {

@@ -21,7 +21,10 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut journals = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let number = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.parse().ok());
         if let (Some(number), Some(EXTENSION)) = (number, path.extension().and_then(|e| e.to_str())) {
             journals.push((number, path));
         }
@@ -39,7 +42,9 @@ pub(crate) fn keep(store: &Path, kept: &Path) -> io::Result<()> {
     let unfinished = kept.with_extension("unfinished");
     remove(&unfinished)?;
     fs::create_dir_all(&unfinished)?;
-    let copied = journals.iter().try_for_each(|(number, path)| copy(path, &file(&unfinished, *number)));
+    let copied = journals
+        .iter()
+        .try_for_each(|(number, path)| copy(path, &file(&unfinished, *number)));
     if let Err(error) = copied {
         // On a full disk the copy must not take the room that is left.
         remove(&unfinished)?;
@@ -227,7 +232,10 @@ mod tests {
             keyspace.insert("key", value).unwrap();
             if flush {
                 keyspace.rotate_memtable_and_wait().unwrap();
-                db.keyspace("b", KeyspaceCreateOptions::default).unwrap().rotate_memtable_and_wait().unwrap();
+                db.keyspace("b", KeyspaceCreateOptions::default)
+                    .unwrap()
+                    .rotate_memtable_and_wait()
+                    .unwrap();
             }
         };
         set("old", true);

@@ -73,7 +73,10 @@ pub(crate) fn record(generation: Generation, number: u64) -> Vec<u8> {
 /// The position that the key of a record stands for.
 pub(crate) fn position(key: &[u8]) -> Option<(Generation, u64)> {
     let (generation, number) = key.get(1..)?.split_first_chunk::<16>()?;
-    Some((Generation::from_bytes(*generation), u64::from_be_bytes(number.try_into().ok()?)))
+    Some((
+        Generation::from_bytes(*generation),
+        u64::from_be_bytes(number.try_into().ok()?),
+    ))
 }
 
 pub(crate) fn message(message: MessageId) -> Vec<u8> {

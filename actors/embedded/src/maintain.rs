@@ -63,7 +63,11 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
             draft.remove(keys::segment(*id));
             done.octets = done.octets.saturating_add(row.written);
         }
-        let mut step = Relocation { core, draft, housekeeping: &mut writer.housekeeping };
+        let mut step = Relocation {
+            core,
+            draft,
+            housekeeping: &mut writer.housekeeping,
+        };
         done.more |= step.run()?;
         let Relocation { draft, .. } = step;
         if !draft.is_empty() {
@@ -83,7 +87,9 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
 fn trim_records(draft: &mut Draft<'_>, writer: &mut Writer, done: &mut Maintained) -> Result<(), Fault> {
     let end = (Generation(writer.state.generation), writer.state.number);
     let after = writer.housekeeping.records_after.as_deref();
-    let keys = draft.opened.page(&keys::key(Table::Log, &[]), after, TRIMMED_MAX)?;
+    let keys = draft
+        .opened
+        .page(&keys::key(Table::Log, &[]), after, TRIMMED_MAX)?;
     for (key, _) in keys {
         // Neither this nor anything behind it may be stepped over the next time.
         if keys::position(&key) == Some(end) {
@@ -104,10 +110,14 @@ fn trim_notes(
     done: &mut Maintained,
 ) -> Result<(), Fault> {
     let after = writer.housekeeping.notes_after.as_deref();
-    let keys = draft.opened.page(&keys::key(Table::NoteTimes, &[]), after, TRIMMED_MAX)?;
+    let keys = draft
+        .opened
+        .page(&keys::key(Table::NoteTimes, &[]), after, TRIMMED_MAX)?;
     let is_old = |(time, _): &(Stamp, NoteKey)| *time < retention.notes_since;
     for (key, _) in keys {
-        let Some((time, note)) = keys::timed_note(&key).filter(is_old) else { break };
+        let Some((time, note)) = keys::timed_note(&key).filter(is_old) else {
+            break;
+        };
         draft.remove(keys::note(&note));
         draft.remove(keys::note_time(time, &note));
         writer.housekeeping.notes_after = Some(key.to_vec());
@@ -121,7 +131,10 @@ fn trim_notes(
 fn empty_segments(core: &Core, opened: &Opened) -> Result<Vec<(u64, Segment)>, Fault> {
     let current = core.uploads.current();
     let rows = opened.segment_rows()?;
-    Ok(rows.into_iter().filter(|(id, row)| *id != current && row.live == 0 && !core.uploads.is_used(*id)).collect())
+    Ok(rows
+        .into_iter()
+        .filter(|(id, row)| *id != current && row.live == 0 && !core.uploads.is_used(*id))
+        .collect())
 }
 
 struct Relocation<'a, 'h> {
@@ -133,10 +146,14 @@ struct Relocation<'a, 'h> {
 impl Relocation<'_, '_> {
     /// Moves messages; gives whether there is more to move.
     fn run(&mut self) -> Result<bool, Fault> {
-        let Some(from) = self.sparse_segment()? else { return Ok(false) };
+        let Some(from) = self.sparse_segment()? else {
+            return Ok(false);
+        };
         let mut moved = 0;
         for _ in 0..MOVED_MESSAGES_MAX {
-            let Some(moving) = self.next_message(from)? else { return Ok(true) };
+            let Some(moving) = self.next_message(from)? else {
+                return Ok(true);
+            };
             moved += self.advance(moving, MOVED_OCTETS_MAX.saturating_sub(moved))?;
             if moved >= MOVED_OCTETS_MAX {
                 break;
@@ -151,11 +168,26 @@ impl Relocation<'_, '_> {
         let rows = self.draft.opened.segment_rows()?;
         let is_sparse = |id: u64, row: &Segment| {
             let written = row.written.saturating_add(self.core.uploads.unrecorded(id));
-            let written = self.draft.opened.segment(id).map_or(written, |it| written.max(it.disk_space()));
-            id != current && row.live > 0 && row.live.saturating_mul(2) < written && !self.housekeeping.stuck.contains(&id)
+            let written = self
+                .draft
+                .opened
+                .segment(id)
+                .map_or(written, |it| written.max(it.disk_space()));
+            id != current
+                && row.live > 0
+                && row.live.saturating_mul(2) < written
+                && !self.housekeeping.stuck.contains(&id)
         };
-        let sparse: Vec<u64> = rows.iter().filter(|(id, row)| is_sparse(**id, row)).map(|(id, _)| *id).collect();
-        let begun = self.housekeeping.moving.map(|moving| moving.from).filter(|from| sparse.contains(from));
+        let sparse: Vec<u64> = rows
+            .iter()
+            .filter(|(id, row)| is_sparse(**id, row))
+            .map(|(id, _)| *id)
+            .collect();
+        let begun = self
+            .housekeeping
+            .moving
+            .map(|moving| moving.from)
+            .filter(|from| sparse.contains(from));
         Ok(begun.or_else(|| sparse.first().copied()))
     }
 
@@ -166,17 +198,30 @@ impl Relocation<'_, '_> {
             return Ok(Some(moving));
         }
         let after = last.map(|moving| keys::held(from, moving.message));
-        let next = self.draft.opened.page(&keys::held_in(from), after.as_deref(), 1)?;
+        let next = self
+            .draft
+            .opened
+            .page(&keys::held_in(from), after.as_deref(), 1)?;
         let damaged = last.is_some_and(|moving| moving.damaged);
         let Some(message) = next.first().and_then(|(key, _)| keys::message_at_end(key)) else {
             if damaged {
-                tracing::error!(segment = from, "messages whose octets are damaged keep their segment");
+                tracing::error!(
+                    segment = from,
+                    "messages whose octets are damaged keep their segment"
+                );
                 self.housekeeping.stuck.insert(from);
             }
             self.housekeeping.moving = None;
             return Ok(None);
         };
-        Ok(Some(Moving { from, to: self.core.uploads.current(), message, next: 0, ended: false, damaged }))
+        Ok(Some(Moving {
+            from,
+            to: self.core.uploads.current(),
+            message,
+            next: 0,
+            ended: false,
+            damaged,
+        }))
     }
 
     /// Copies chunks of a message, and gives how many octets; with its last chunk the message has moved.
@@ -193,7 +238,11 @@ impl Relocation<'_, '_> {
                 (moving.ended, moving.damaged) = (true, true);
                 break;
             };
-            let chunk = Chunk { message: moving.message, index: moving.next, octets: &octets };
+            let chunk = Chunk {
+                message: moving.message,
+                index: moving.next,
+                octets: &octets,
+            };
             self.draft.chunk(moving.to, &chunk)?;
             moving.next += 1;
             copied += octets.len();
@@ -210,7 +259,9 @@ impl Relocation<'_, '_> {
         match self.draft.opened.chunk(row.segment, moving.message, moving.next) {
             Ok(Some(octets)) => Some(octets),
             result => {
-                let why = result.err().map_or_else(|| "it is missing".to_owned(), |fault| fault.to_string());
+                let why = result
+                    .err()
+                    .map_or_else(|| "it is missing".to_owned(), |fault| fault.to_string());
                 tracing::error!(message = %moving.message, chunk = moving.next, %why, "a chunk can't be moved");
                 None
             }
@@ -218,12 +269,19 @@ impl Relocation<'_, '_> {
     }
 
     fn settle(&mut self, moving: Moving, row: Message) -> Result<(), Fault> {
-        let Moving { from, to, message, .. } = moving;
+        let Moving {
+            from, to, message, ..
+        } = moving;
         self.draft.remove(keys::held(from, message));
         self.draft.put(keys::held(to, message), &Present);
-        self.draft.count(from, |segment| segment.live = segment.live.saturating_sub(row.octets))?;
-        self.draft.count(to, |segment| segment.live = segment.live.saturating_add(row.octets))?;
-        self.draft.put(keys::message(message), &Message { segment: to, ..row });
+        self.draft.count(from, |segment| {
+            segment.live = segment.live.saturating_sub(row.octets)
+        })?;
+        self.draft.count(to, |segment| {
+            segment.live = segment.live.saturating_add(row.octets)
+        })?;
+        self.draft
+            .put(keys::message(message), &Message { segment: to, ..row });
         Ok(())
     }
 }

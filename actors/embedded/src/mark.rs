@@ -61,7 +61,13 @@ pub(crate) struct MarkFile(File);
 
 impl MarkFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map(Self)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map(Self)
     }
 
     /// The newer of the slots that are whole.
@@ -71,11 +77,15 @@ impl MarkFile {
             self.0.read_exact_at(&mut slot, index * SLOT_OCTETS as u64).ok()?;
             Mark::from_slot(&slot)
         };
-        read(0).into_iter().chain(read(1)).max_by_key(|mark| mark.sequence)
+        read(0)
+            .into_iter()
+            .chain(read(1))
+            .max_by_key(|mark| mark.sequence)
     }
 
     pub(crate) fn write(&self, mark: Mark) -> io::Result<()> {
-        self.0.write_all_at(&mark.slot(), (mark.sequence % 2) * SLOT_OCTETS as u64)
+        self.0
+            .write_all_at(&mark.slot(), (mark.sequence % 2) * SLOT_OCTETS as u64)
     }
 
     /// Writes `mark` whatever was there: after a salvage, what is there now is all there is.
@@ -91,7 +101,11 @@ mod tests {
     use super::*;
 
     fn mark(sequence: u64) -> Mark {
-        Mark { sequence, generation: Generation::from_bytes([3; 16]), number: sequence * 2 }
+        Mark {
+            sequence,
+            generation: Generation::from_bytes([3; 16]),
+            number: sequence * 2,
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fjall::config::BlockSizePolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use mailhorn_events::{Generation, MessageId};
 use parking_lot::RwLock;
@@ -25,6 +26,9 @@ const SEGMENT_PREFIX: &str = "octets-";
 const ROWS_MEMTABLE_OCTETS: u64 = 32 * 1024 * 1024;
 /// Memtable of a segment, in octets: a full segment has eight tables.
 const SEGMENT_MEMTABLE_OCTETS: u64 = 16 * 1024 * 1024;
+/// Block of a segment's tables, in octets: a block is what is read and verified at once, so nearly every chunk gets its
+/// own, and damage to one costs no other.
+const SEGMENT_BLOCK_OCTETS: u32 = 1024;
 /// Tables after which a segment is sealed.
 const SEGMENT_TABLES_MAX: usize = 12;
 /// Tables after which a segment is merged. A sealed segment never gets there, since merging would only move octets that
@@ -57,14 +61,20 @@ impl Opened {
             .worker_threads(options.workers.max(1))
             .open()?;
         let rows = db.keyspace(ROWS, || {
-            KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(ROWS_MEMTABLE_OCTETS)
+            KeyspaceCreateOptions::default()
+                .manual_journal_persist(true)
+                .max_memtable_size(ROWS_MEMTABLE_OCTETS)
         })?;
         let ids: Vec<u64> = db
             .list_keyspace_names()
             .iter()
             .filter_map(|name| name.strip_prefix(SEGMENT_PREFIX)?.parse().ok())
             .collect();
-        let opened = Self { db, rows, segments: RwLock::default() };
+        let opened = Self {
+            db,
+            rows,
+            segments: RwLock::default(),
+        };
         ids.into_iter().try_for_each(|id| opened.add_segment(id))?;
         if opened.segments.read().is_empty() {
             opened.add_segment(1)?;
@@ -78,6 +88,7 @@ impl Opened {
             KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
                 .max_memtable_size(SEGMENT_MEMTABLE_OCTETS)
+                .data_block_size_policy(BlockSizePolicy::all(SEGMENT_BLOCK_OCTETS))
                 .compaction_strategy(Arc::new(
                     fjall::compaction::Leveled::default().with_l0_threshold(SEGMENT_MERGE_TABLES),
                 ))
@@ -88,7 +99,9 @@ impl Opened {
 
     /// Deletes a segment. Its files go when the last reader has let go of it.
     pub(crate) fn delete_segment(&self, id: u64) -> fjall::Result<()> {
-        let Some(keyspace) = self.segments.write().remove(&id) else { return Ok(()) };
+        let Some(keyspace) = self.segments.write().remove(&id) else {
+            return Ok(());
+        };
         self.db.delete_keyspace(keyspace)
     }
 
@@ -98,7 +111,8 @@ impl Opened {
 
     /// A segment that must be there.
     pub(crate) fn present_segment(&self, id: u64) -> Result<Keyspace, Fault> {
-        self.segment(id).ok_or_else(|| Fault::Damaged(format!("the segment {id} is not there")))
+        self.segment(id)
+            .ok_or_else(|| Fault::Damaged(format!("the segment {id} is not there")))
     }
 
     pub(crate) fn segment_ids(&self) -> Vec<u64> {
@@ -112,7 +126,10 @@ impl Opened {
 
     /// Whether a segment has so many tables, or `octets` of `octets_max`, that it is to be sealed.
     pub(crate) fn is_full(&self, id: u64, octets: u64, octets_max: u64) -> bool {
-        octets >= octets_max || self.segment(id).is_some_and(|it| it.l0_table_count() >= SEGMENT_TABLES_MAX)
+        octets >= octets_max
+            || self
+                .segment(id)
+                .is_some_and(|it| it.l0_table_count() >= SEGMENT_TABLES_MAX)
     }
 
     pub(crate) fn get<R: Row>(&self, key: &[u8]) -> Result<Option<R>, Fault> {
@@ -146,37 +163,62 @@ impl Opened {
 
     /// The number of the last record of a log.
     pub(crate) fn log_end(&self, generation: Generation) -> Result<u64, Fault> {
-        let last = self.rows.prefix(keys::log(generation)).next_back().map(fjall::Guard::key).transpose()?;
-        Ok(last.and_then(|key| keys::position(&key)).map_or(0, |(_, number)| number))
+        let last = self
+            .rows
+            .prefix(keys::log(generation))
+            .next_back()
+            .map(fjall::Guard::key)
+            .transpose()?;
+        Ok(last
+            .and_then(|key| keys::position(&key))
+            .map_or(0, |(_, number)| number))
     }
 
     /// A chunk; `None` when its segment does not have it or is gone.
     pub(crate) fn chunk(&self, segment: u64, message: MessageId, index: u32) -> Result<Option<Bytes>, Fault> {
-        let Some(keyspace) = self.segment(segment) else { return Ok(None) };
-        let Some(value) = keyspace.get(keys::chunk(message, index))? else { return Ok(None) };
+        let Some(keyspace) = self.segment(segment) else {
+            return Ok(None);
+        };
+        let Some(value) = keyspace.get(keys::chunk(message, index))? else {
+            return Ok(None);
+        };
         let value = Bytes::from_owner(value);
         let chunk = frame::body(Kind::Chunk, &value).and_then(Chunk::from_body);
         match chunk {
-            Some(chunk) if chunk.message == message && chunk.index == index => Ok(Some(value.slice_ref(chunk.octets))),
-            _ => Err(Fault::Damaged(format!("chunk {index} of message {message} is not what was written"))),
+            Some(chunk) if chunk.message == message && chunk.index == index => {
+                Ok(Some(value.slice_ref(chunk.octets)))
+            }
+            _ => Err(Fault::Damaged(format!(
+                "chunk {index} of message {message} is not what was written"
+            ))),
         }
     }
 
     pub(crate) fn has_chunk(&self, segment: u64, message: MessageId, index: u32) -> Result<bool, Fault> {
         let keyspace = self.segment(segment);
-        Ok(keyspace.map_or(Ok(false), |keyspace| keyspace.contains_key(keys::chunk(message, index)))?)
+        Ok(keyspace.map_or(Ok(false), |keyspace| {
+            keyspace.contains_key(keys::chunk(message, index))
+        })?)
     }
 
     /// The last batch that relied on a segment, as the segment itself has it.
     pub(crate) fn segment_position(&self, id: u64) -> Result<u64, Fault> {
-        let position = self.segment(id).map(|keyspace| keyspace.get(keys::POSITION)).transpose()?.flatten();
-        Ok(position.and_then(|position| position.first_chunk().map(|octets| u64::from_be_bytes(*octets))).unwrap_or(0))
+        let position = self
+            .segment(id)
+            .map(|keyspace| keyspace.get(keys::POSITION))
+            .transpose()?
+            .flatten();
+        Ok(position
+            .and_then(|position| position.first_chunk().map(|octets| u64::from_be_bytes(*octets)))
+            .unwrap_or(0))
     }
 
     /// All segments' rows; a segment that has none yet has a default one.
     pub(crate) fn segment_rows(&self) -> Result<BTreeMap<u64, Segment>, Fault> {
         let ids = self.segment_ids();
-        ids.into_iter().map(|id| Ok((id, self.get(&keys::segment(id))?.unwrap_or_default()))).collect()
+        ids.into_iter()
+            .map(|id| Ok((id, self.get(&keys::segment(id))?.unwrap_or_default())))
+            .collect()
     }
 
     /// Waits until the flushing threads have caught up, so that fjall itself never has to halt a write.
@@ -192,8 +234,13 @@ impl Opened {
 
     /// Writes everything that is in memory to tables.
     pub(crate) fn flush(&self) -> Result<(), Fault> {
-        let keyspaces: Vec<Keyspace> =
-            self.segments.read().values().chain([&self.rows]).cloned().collect();
+        let keyspaces: Vec<Keyspace> = self
+            .segments
+            .read()
+            .values()
+            .chain([&self.rows])
+            .cloned()
+            .collect();
         for keyspace in keyspaces {
             keyspace.rotate_memtable()?;
             self.wait(|| keyspace.sealed_memtable_count() == 0)?;
@@ -210,6 +257,8 @@ impl Opened {
             self.db.persist(PersistMode::Buffer)?;
             sleep(WAIT);
         }
-        Err(Fault::Unavailable("the disk does not keep up with what is to be written".into()))
+        Err(Fault::Unavailable(
+            "the disk does not keep up with what is to be written".into(),
+        ))
     }
 }

@@ -15,7 +15,10 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(runtime: Handle, at_once_max: usize) -> Self {
-        Self { runtime, permits: Arc::new(Semaphore::new(at_once_max.max(1))) }
+        Self {
+            runtime,
+            permits: Arc::new(Semaphore::new(at_once_max.max(1))),
+        }
     }
 
     /// Runs `work` when it is its turn. What was begun is ended even if nobody waits for it any more.

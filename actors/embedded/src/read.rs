@@ -37,7 +37,10 @@ pub(crate) fn list(
 
 pub(crate) fn figure(opened: &Opened, mailbox: MailboxId) -> Result<Figure, Fault> {
     let figure: FigureRow = opened.get(&keys::figure(mailbox))?.unwrap_or_default();
-    Ok(Figure { messages: figure.messages, octets: figure.octets })
+    Ok(Figure {
+        messages: figure.messages,
+        octets: figure.octets,
+    })
 }
 
 /// At most `limit` records from number `from` on. A record that is damaged ends the answer with an error.
@@ -91,7 +94,10 @@ pub(crate) fn part(
         }
         _ => octets,
     };
-    Ok(Ok(Part { octets, more: index.saturating_add(1) < message.chunks }))
+    Ok(Ok(Part {
+        octets,
+        more: index.saturating_add(1) < message.chunks,
+    }))
 }
 
 /// A chunk, followed once if it is moved to another segment at this moment.

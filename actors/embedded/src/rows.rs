@@ -31,7 +31,9 @@ pub(crate) fn decode<R: Row>(octets: &[u8]) -> Result<R, Fault> {
         [VERSION, row @ ..] => {
             rmp_serde::from_slice(row).map_err(|error| Fault::Damaged(format!("a row is malformed: {error}")))
         }
-        [version, ..] => Err(Fault::Damaged(format!("a row has version {version} of a later release"))),
+        [version, ..] => Err(Fault::Damaged(format!(
+            "a row has version {version} of a later release"
+        ))),
         [] => Err(Fault::Damaged("a row is empty".into())),
     }
 }
@@ -199,7 +201,11 @@ impl From<AccountRow> for Account {
         Self {
             id: AccountId(row.id),
             address: row.address,
-            credentials: Credentials { stamp: Stamp(row.stamp), argon2id: row.argon2id, scram },
+            credentials: Credentials {
+                stamp: Stamp(row.stamp),
+                argon2id: row.argon2id,
+                scram,
+            },
             created: Stamp(row.created),
         }
     }

@@ -52,13 +52,23 @@ impl fmt::Display for SalvageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut ranges = |what: &str, ranges: &[Range]| {
             ranges.iter().try_for_each(|range| {
-                writeln!(f, "{what}: records {} to {} of the log {}", range.first, range.last, range.generation)
+                writeln!(
+                    f,
+                    "{what}: records {} to {} of the log {}",
+                    range.first, range.last, range.generation
+                )
             })
         };
         ranges("recovered", &self.recovered)?;
         ranges("lost", &self.lost)?;
-        writeln!(f, "recovered: {} changes of domains and accounts", self.directory_changes)?;
-        self.octets_lost.iter().try_for_each(|message| writeln!(f, "lost: the octets of message {message}"))?;
+        writeln!(
+            f,
+            "recovered: {} changes of domains and accounts",
+            self.directory_changes
+        )?;
+        self.octets_lost
+            .iter()
+            .try_for_each(|message| writeln!(f, "lost: the octets of message {message}"))?;
         if self.lost.is_empty() && self.octets_lost.is_empty() {
             writeln!(f, "no acknowledged mail is missing")?;
         }
@@ -91,13 +101,22 @@ pub fn salvage(dir: &Path, options: &Options) -> Result<SalvageReport, SalvageEr
     drop(opened);
     journal::start_anew(&paths.store()).map_err(unfinished)?;
     let (generation, number) = (Generation(state.generation), state.number);
-    mark_file.replace(Mark { sequence: state.sequence, generation, number }).map_err(unfinished)?;
+    mark_file
+        .replace(Mark {
+            sequence: state.sequence,
+            generation,
+            number,
+        })
+        .map_err(unfinished)?;
     journal::remove(&paths.kept()).map_err(unfinished)?;
     Ok(report)
 }
 
 fn read_kept(paths: &Paths) -> std::io::Result<Vec<Vec<u8>>> {
-    journal::list(&paths.kept())?.into_iter().map(|(_, path)| fs::read(path)).collect()
+    journal::list(&paths.kept())?
+        .into_iter()
+        .map(|(_, path)| fs::read(path))
+        .collect()
 }
 
 /// What one batch changed.
@@ -116,11 +135,16 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn scan(journals: &'a [Vec<u8>], replayed: u64) -> Self {
-        let mut found = Self { batches: BTreeMap::new(), chunks: BTreeMap::new() };
+        let mut found = Self {
+            batches: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+        };
         for journal in journals {
             for at in memchr::memmem::find_iter(journal, b"MH") {
                 let octets = &journal[at..];
-                if let Some((kind, body)) = frame::kind(octets).and_then(|kind| Some((kind, frame::body(kind, octets)?))) {
+                if let Some((kind, body)) =
+                    frame::kind(octets).and_then(|kind| Some((kind, frame::body(kind, octets)?)))
+                {
                     found.take(kind, body, replayed);
                 }
             }
@@ -144,7 +168,8 @@ impl<'a> Found<'a> {
                 }
             }
             Kind::Directory => {
-                if let Some(found) = DirectoryChange::from_body(body).filter(|found| found.sequence > replayed)
+                if let Some(found) =
+                    DirectoryChange::from_body(body).filter(|found| found.sequence > replayed)
                     && let Ok(change) = decode(found.row)
                 {
                     self.batches.entry(found.sequence).or_default().directory = Some(change);
@@ -154,7 +179,10 @@ impl<'a> Found<'a> {
     }
 
     fn positions(&self) -> BTreeSet<(Generation, u64)> {
-        self.batches.values().flat_map(|batch| batch.records.keys().copied()).collect()
+        self.batches
+            .values()
+            .flat_map(|batch| batch.records.keys().copied())
+            .collect()
     }
 }
 
@@ -175,8 +203,17 @@ fn recover(
     }
     let octets_lost = restore_octets(opened, found, &messages)?;
     agree(opened)?;
-    let directory_changes = found.batches.values().filter(|batch| batch.directory.is_some()).count() as u64;
-    Ok(SalvageReport { recovered: ranges(&positions), lost, directory_changes, octets_lost })
+    let directory_changes = found
+        .batches
+        .values()
+        .filter(|batch| batch.directory.is_some())
+        .count() as u64;
+    Ok(SalvageReport {
+        recovered: ranges(&positions),
+        lost,
+        directory_changes,
+        octets_lost,
+    })
 }
 
 /// Makes a batch again.
@@ -190,7 +227,9 @@ fn remake(
     let mut draft = Draft::new(opened, state);
     for ((generation, number), record) in &batch.records {
         let added = added(record);
-        let segment = added.first().map_or(Ok(0), |message| home(opened, *message, found))?;
+        let segment = added
+            .first()
+            .map_or(Ok(0), |message| home(opened, *message, found))?;
         draft.make(record, segment)?;
         draft.log(*generation, *number, record);
         messages.extend(added);
@@ -208,12 +247,20 @@ fn added(record: &Record) -> Vec<MessageId> {
         Happening::Added(messages) => messages.iter().map(|added| added.message).collect(),
         Happening::Expunged(_) => Vec::new(),
     };
-    record.events.iter().flat_map(|event| of(&event.happening)).collect()
+    record
+        .events
+        .iter()
+        .flat_map(|event| of(&event.happening))
+        .collect()
 }
 
 /// The segment that has a chunk of the message already, or else the current one.
 fn home(opened: &Opened, message: MessageId, found: &Found<'_>) -> Result<u64, Fault> {
-    let indices: Vec<u32> = found.chunks.range((message, 0)..=(message, u32::MAX)).map(|((_, index), _)| *index).collect();
+    let indices: Vec<u32> = found
+        .chunks
+        .range((message, 0)..=(message, u32::MAX))
+        .map(|((_, index), _)| *index)
+        .collect();
     for segment in opened.segment_ids().into_iter().rev() {
         for index in indices.iter().copied().chain([0]) {
             if matches!(opened.has_chunk(segment, message, index), Ok(true)) {
@@ -243,7 +290,9 @@ fn restore_octets(
 ) -> Result<Vec<MessageId>, Fault> {
     let mut lost = Vec::new();
     for id in messages {
-        let Some(message) = opened.get::<Message>(&keys::message(*id))? else { continue };
+        let Some(message) = opened.get::<Message>(&keys::message(*id))? else {
+            continue;
+        };
         let mut whole = true;
         for index in 0..message.chunks {
             if matches!(opened.chunk(message.segment, *id, index), Ok(Some(_))) {
@@ -251,8 +300,15 @@ fn restore_octets(
             }
             match found.chunks.get(&(*id, index)) {
                 Some(octets) => {
-                    let frame = Chunk { message: *id, index, octets }.frame();
-                    opened.present_segment(message.segment)?.insert(keys::chunk(*id, index), frame)?;
+                    let frame = Chunk {
+                        message: *id,
+                        index,
+                        octets,
+                    }
+                    .frame();
+                    opened
+                        .present_segment(message.segment)?
+                        .insert(keys::chunk(*id, index), frame)?;
                 }
                 None => whole = false,
             }
@@ -268,7 +324,11 @@ fn restore_octets(
 fn agree(opened: &Opened) -> Result<(), Fault> {
     let mut batch = opened.db.batch().durability(Some(PersistMode::SyncData));
     for (id, Segment { sequence, .. }) in opened.segment_rows()? {
-        batch.insert(&opened.present_segment(id)?, keys::POSITION, sequence.to_be_bytes());
+        batch.insert(
+            &opened.present_segment(id)?,
+            keys::POSITION,
+            sequence.to_be_bytes(),
+        );
     }
     Ok(batch.commit()?)
 }
@@ -288,10 +348,16 @@ fn gaps(
     let mut gaps = Vec::new();
     for (generation, end) in ends {
         let mut next = opened.log_end(generation)? + 1;
-        let numbers = found.range((generation, next)..=(generation, end)).map(|(_, number)| *number);
+        let numbers = found
+            .range((generation, next)..=(generation, end))
+            .map(|(_, number)| *number);
         for number in numbers.chain([end.saturating_add(1)]) {
             if next < number {
-                gaps.push(Range { generation, first: next, last: number - 1 });
+                gaps.push(Range {
+                    generation,
+                    first: next,
+                    last: number - 1,
+                });
             }
             next = next.max(number.saturating_add(1));
         }
@@ -304,8 +370,14 @@ fn ranges(positions: &BTreeSet<(Generation, u64)>) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for (generation, number) in positions {
         match ranges.last_mut() {
-            Some(range) if range.generation == *generation && range.last + 1 == *number => range.last = *number,
-            _ => ranges.push(Range { generation: *generation, first: *number, last: *number }),
+            Some(range) if range.generation == *generation && range.last + 1 == *number => {
+                range.last = *number
+            }
+            _ => ranges.push(Range {
+                generation: *generation,
+                first: *number,
+                last: *number,
+            }),
         }
     }
     ranges

@@ -1,7 +1,9 @@
 //! Opening: whether the last stop was clean, and whether everything acknowledged is there.
 
+use std::any::Any;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use mailhorn_ports::Random;
@@ -22,7 +24,9 @@ pub(crate) struct Paths {
 
 impl Paths {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self {
+            dir: dir.to_path_buf(),
+        }
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -46,11 +50,17 @@ impl Paths {
     }
 
     pub(crate) fn io(&self, source: io::Error) -> OpenError {
-        OpenError::Io { path: self.dir.clone(), source }
+        OpenError::Io {
+            path: self.dir.clone(),
+            source,
+        }
     }
 
     fn damaged(&self, why: impl ToString) -> OpenError {
-        OpenError::Damaged { dir: self.dir.clone(), why: why.to_string() }
+        OpenError::Damaged {
+            dir: self.dir.clone(),
+            why: why.to_string(),
+        }
     }
 }
 
@@ -75,7 +85,14 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
     };
     journal::remove(&paths.kept()).map_err(|error| paths.io(error))?;
     let secret = secret(&opened, random).map_err(|fault| paths.damaged(fault))?;
-    Ok(Started { paths, opened, state, mark, lock, secret })
+    Ok(Started {
+        paths,
+        opened,
+        state,
+        mark,
+        lock,
+        secret,
+    })
 }
 
 /// Makes the folder, and sees to it that no other process uses it.
@@ -89,7 +106,9 @@ pub(crate) fn lock(paths: &Paths) -> Result<File, OpenError> {
         .map_err(|error| paths.io(error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: paths.dir.clone() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            dir: paths.dir.clone(),
+        }),
         Err(TryLockError::Error(error)) => Err(paths.io(error)),
     }
 }
@@ -138,8 +157,13 @@ pub(crate) fn open_checked(
 
 /// Opens and reads where the store stands.
 pub(crate) fn open(paths: &Paths, options: &Options) -> Result<(Opened, State), OpenError> {
-    let opened = Opened::open(&paths.store(), options).map_err(|error| match error {
-        fjall::Error::Locked => OpenError::InUse { dir: paths.dir.clone() },
+    // Over some damage fjall panics. It holds nothing then that outlives the panic.
+    let opened = catch_unwind(AssertUnwindSafe(|| Opened::open(&paths.store(), options)))
+        .map_err(|panic| paths.damaged(reason(&*panic)))?;
+    let opened = opened.map_err(|error| match error {
+        fjall::Error::Locked => OpenError::InUse {
+            dir: paths.dir.clone(),
+        },
         fjall::Error::Io(error) => paths.io(error),
         error => paths.damaged(error),
     })?;
@@ -147,14 +171,32 @@ pub(crate) fn open(paths: &Paths, options: &Options) -> Result<(Opened, State), 
     Ok((opened, state))
 }
 
+fn reason(panic: &(dyn Any + Send)) -> String {
+    let literal = panic.downcast_ref::<&str>().map(|reason| (*reason).to_owned());
+    literal
+        .or_else(|| panic.downcast_ref().cloned())
+        .unwrap_or_else(|| "opening it panicked".into())
+}
+
 fn read_state(paths: &Paths, opened: &Opened) -> Result<State, OpenError> {
     let damaged = |fault: Fault| paths.damaged(fault);
-    let format = opened.rows.get(keys::format()).map_err(|error| damaged(error.into()))?;
+    let format = opened
+        .rows
+        .get(keys::format())
+        .map_err(|error| damaged(error.into()))?;
     match format.as_deref() {
         Some([FORMAT]) => {}
-        Some([format, ..]) => return Err(OpenError::TooNew { dir: paths.dir.clone(), format: *format }),
+        Some([format, ..]) => {
+            return Err(OpenError::TooNew {
+                dir: paths.dir.clone(),
+                format: *format,
+            });
+        }
         Some([]) => return Err(paths.damaged("the format is not known")),
-        None => opened.rows.insert(keys::format(), [FORMAT]).map_err(|error| damaged(error.into()))?,
+        None => opened
+            .rows
+            .insert(keys::format(), [FORMAT])
+            .map_err(|error| damaged(error.into()))?,
     }
     opened.state().map_err(damaged)
 }
@@ -170,12 +212,17 @@ fn check(paths: &Paths, opened: &Opened, state: State, mark: Option<Mark>) -> Re
         return Err(OpenError::LogBehind {
             dir: paths.dir.clone(),
             generation: mark.generation,
-            have: opened.log_end(mark.generation).map_err(|fault| paths.damaged(fault))?,
+            have: opened
+                .log_end(mark.generation)
+                .map_err(|fault| paths.damaged(fault))?,
             synced: mark.number,
             changes: mark.sequence - state.sequence,
         });
     }
-    match segments_behind(opened).map_err(|fault| paths.damaged(fault))?.first() {
+    match segments_behind(opened)
+        .map_err(|fault| paths.damaged(fault))?
+        .first()
+    {
         Some(id) => Err(paths.damaged(format!("message octets written last to segment {id} are missing"))),
         None => Ok(()),
     }
@@ -186,7 +233,10 @@ pub(crate) fn segments_behind(opened: &Opened) -> Result<Vec<u64>, Fault> {
     let mut behind = Vec::new();
     for (key, row) in opened.page(&keys::key(keys::Table::Segments, &[]), None, usize::MAX)? {
         let row: Segment = crate::rows::decode(&row)?;
-        let id = key.get(1..).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);
+        let id = key
+            .get(1..)
+            .and_then(|id| id.try_into().ok())
+            .map(u64::from_be_bytes);
         if let Some(id) = id.filter(|_| row.live > 0)
             && opened.segment_position(id)? < row.sequence
         {

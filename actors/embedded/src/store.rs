@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Record, Stamp};
 use mailhorn_ports::{
-    Account, CommitError, Committed, Credentials, Directory, DirectoryError, Figure, Group, MailStore, Maintained,
-    NewAccount, Part, ReadError, Retention, StoreError, ViewRow,
+    Account, CommitError, Committed, Credentials, Directory, DirectoryError, Figure, Group, MailStore,
+    Maintained, NewAccount, Part, ReadError, Retention, StoreError, ViewRow,
 };
 use tokio::time::Instant;
 
@@ -47,7 +47,11 @@ impl EmbeddedStore {
         let started = start::start(dir, &options, &*surroundings.random)?;
         let known = Arc::new(Known::new(options.accounts_cached_max));
         let pool = Pool::new(surroundings.runtime, options.reads_max);
-        Ok(Self { core: Arc::new(Core::new(started, options, surroundings.faults)), known, pool })
+        Ok(Self {
+            core: Arc::new(Core::new(started, options, surroundings.faults)),
+            known,
+            pool,
+        })
     }
 
     /// Random octets made at the first opening, for what must differ between installations and stay within one: keys of
@@ -80,7 +84,16 @@ impl MailStore for EmbeddedStore {
     async fn put_chunk(&self, message: MessageId, index: u32, octets: Bytes) -> Result<(), StoreError> {
         let core = Arc::clone(&self.core);
         let now = Instant::now();
-        let put = move || core.put_chunk(&Chunk { message, index, octets: &octets }, now);
+        let put = move || {
+            core.put_chunk(
+                &Chunk {
+                    message,
+                    index,
+                    octets: &octets,
+                },
+                now,
+            )
+        };
         Ok(self.pool.run(put).await?)
     }
 
@@ -89,7 +102,9 @@ impl MailStore for EmbeddedStore {
     }
 
     async fn log_end(&self, generation: Generation) -> Result<u64, StoreError> {
-        Ok(self.read_blocking(move |opened| opened.log_end(generation)).await?)
+        Ok(self
+            .read_blocking(move |opened| opened.log_end(generation))
+            .await?)
     }
 
     async fn records(
@@ -98,11 +113,15 @@ impl MailStore for EmbeddedStore {
         from: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Record)>, StoreError> {
-        Ok(self.read_blocking(move |opened| read::records(opened, generation, from, limit)).await?)
+        Ok(self
+            .read_blocking(move |opened| read::records(opened, generation, from, limit))
+            .await?)
     }
 
     async fn highest_stamp(&self) -> Result<Stamp, StoreError> {
-        Ok(self.read_blocking(|opened| opened.state().map(|state| Stamp(state.stamp))).await?)
+        Ok(self
+            .read_blocking(|opened| opened.state().map(|state| Stamp(state.stamp)))
+            .await?)
     }
 
     async fn list(
@@ -111,15 +130,20 @@ impl MailStore for EmbeddedStore {
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<Vec<ViewRow>, StoreError> {
-        Ok(self.read_blocking(move |opened| read::list(opened, mailbox, after, limit)).await?)
+        Ok(self
+            .read_blocking(move |opened| read::list(opened, mailbox, after, limit))
+            .await?)
     }
 
     async fn figure(&self, mailbox: MailboxId) -> Result<Figure, StoreError> {
-        Ok(self.read_blocking(move |opened| read::figure(opened, mailbox)).await?)
+        Ok(self
+            .read_blocking(move |opened| read::figure(opened, mailbox))
+            .await?)
     }
 
     async fn read(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
-        self.read_blocking(move |opened| read::part(opened, mailbox, message, part)).await?
+        self.read_blocking(move |opened| read::part(opened, mailbox, message, part))
+            .await?
     }
 
     async fn maintain(&self, retention: Retention) -> Result<Maintained, StoreError> {
@@ -137,8 +161,15 @@ impl Directory for EmbeddedStore {
         if let Some(account) = self.known.account(address) {
             return Ok(Some(account));
         }
-        let (core, known, address) = (Arc::clone(&self.core), Arc::clone(&self.known), address.to_owned());
-        Ok(self.pool.run(move || directory::account(&core, &known, &address)).await?)
+        let (core, known, address) = (
+            Arc::clone(&self.core),
+            Arc::clone(&self.known),
+            address.to_owned(),
+        );
+        Ok(self
+            .pool
+            .run(move || directory::account(&core, &known, &address))
+            .await?)
     }
 
     async fn is_local(&self, domain: &str) -> Result<bool, StoreError> {
@@ -146,36 +177,47 @@ impl Directory for EmbeddedStore {
             return Ok(true);
         }
         let (core, known, domain) = (Arc::clone(&self.core), Arc::clone(&self.known), domain.to_owned());
-        Ok(self.pool.run(move || directory::is_local(&core, &known, &domain)).await?)
+        Ok(self
+            .pool
+            .run(move || directory::is_local(&core, &known, &domain))
+            .await?)
     }
 
     async fn domains(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
         let after = after.map(str::to_owned);
-        Ok(self.read_blocking(move |opened| directory::domains(opened, after.as_deref(), limit)).await?)
+        Ok(self
+            .read_blocking(move |opened| directory::domains(opened, after.as_deref(), limit))
+            .await?)
     }
 
     async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<Arc<Account>>, StoreError> {
         let after = after.map(keys::account);
-        let read = move |opened: &Opened| directory::accounts(opened, Table::Accounts, after.as_deref(), limit);
+        let read =
+            move |opened: &Opened| directory::accounts(opened, Table::Accounts, after.as_deref(), limit);
         Ok(self.read_blocking(read).await?)
     }
 
     async fn accounts_without_scram(&self) -> Result<u64, StoreError> {
-        Ok(self.read_blocking(|opened| opened.state().map(|state| state.without_scram)).await?)
+        Ok(self
+            .read_blocking(|opened| opened.state().map(|state| state.without_scram))
+            .await?)
     }
 
     async fn add_domain(&self, domain: &str) -> Result<(), DirectoryError> {
         let domain = domain.to_owned();
-        self.direct(move |core, known| directory::add_domain(core, known, &domain)).await
+        self.direct(move |core, known| directory::add_domain(core, known, &domain))
+            .await
     }
 
     async fn remove_domain(&self, domain: &str) -> Result<(), DirectoryError> {
         let domain = domain.to_owned();
-        self.direct(move |core, known| directory::remove_domain(core, known, &domain)).await
+        self.direct(move |core, known| directory::remove_domain(core, known, &domain))
+            .await
     }
 
     async fn add_account(&self, account: NewAccount) -> Result<Arc<Account>, DirectoryError> {
-        self.direct(move |core, known| directory::add_account(core, known, account)).await
+        self.direct(move |core, known| directory::add_account(core, known, account))
+            .await
     }
 
     async fn set_credentials(
@@ -193,7 +235,8 @@ impl Directory for EmbeddedStore {
 
     async fn remove_account(&self, address: &str) -> Result<Arc<Account>, DirectoryError> {
         let address = address.to_owned();
-        self.direct(move |core, known| directory::remove_account(core, known, &address)).await
+        self.direct(move |core, known| directory::remove_account(core, known, &address))
+            .await
     }
 
     async fn removed_accounts(&self) -> Result<Vec<Arc<Account>>, StoreError> {
@@ -203,7 +246,10 @@ impl Directory for EmbeddedStore {
 
     async fn forget_removed(&self, id: AccountId) -> Result<(), StoreError> {
         let (core, known) = (Arc::clone(&self.core), Arc::clone(&self.known));
-        let done = self.pool.run(move || Ok(directory::forget_removed(&core, &known, id))).await;
+        let done = self
+            .pool
+            .run(move || Ok(directory::forget_removed(&core, &known, id)))
+            .await;
         done.map_err(StoreError::from)?
     }
 }

@@ -36,18 +36,30 @@ struct Upload {
 
 impl Uploads {
     /// Where chunk `index` of `message` goes: all of a message goes to one segment.
-    pub(crate) fn place(&self, message: MessageId, index: u32, octets: u64, now: Instant) -> Result<u64, Fault> {
+    pub(crate) fn place(
+        &self,
+        message: MessageId,
+        index: u32,
+        octets: u64,
+        now: Instant,
+    ) -> Result<u64, Fault> {
         let mut inner = self.0.lock();
         let current = inner.current;
         if !inner.messages.contains_key(&message) {
             if index > 0 {
-                return Err(Fault::Unavailable("the message's earlier chunks are not there any more".into()));
+                return Err(Fault::Unavailable(
+                    "the message's earlier chunks are not there any more".into(),
+                ));
             }
             if inner.messages.len() >= UPLOADS_MAX {
                 return Err(Fault::Unavailable("too many messages are on their way".into()));
             }
         }
-        let upload = inner.messages.entry(message).or_insert(Upload { segment: current, chunks: 0, last: now });
+        let upload = inner.messages.entry(message).or_insert(Upload {
+            segment: current,
+            chunks: 0,
+            last: now,
+        });
         upload.last = now;
         upload.chunks = upload.chunks.max(index.saturating_add(1));
         let segment = upload.segment;
@@ -57,7 +69,12 @@ impl Uploads {
 
     /// The segment that has all of the first `chunks` chunks of a message, as far as is known here.
     pub(crate) fn segment_of(&self, message: MessageId, chunks: u32) -> Option<u64> {
-        self.0.lock().messages.get(&message).filter(|upload| upload.chunks == chunks).map(|upload| upload.segment)
+        self.0
+            .lock()
+            .messages
+            .get(&message)
+            .filter(|upload| upload.chunks == chunks)
+            .map(|upload| upload.segment)
     }
 
     /// The message has its change now.
@@ -67,12 +84,19 @@ impl Uploads {
 
     /// Whether a message without a change has chunks in a segment.
     pub(crate) fn is_used(&self, segment: u64) -> bool {
-        self.0.lock().messages.values().any(|upload| upload.segment == segment)
+        self.0
+            .lock()
+            .messages
+            .values()
+            .any(|upload| upload.segment == segment)
     }
 
     /// Gives up what was abandoned.
     pub(crate) fn expire(&self, now: Instant) {
-        self.0.lock().messages.retain(|_, upload| now.duration_since(upload.last) < IDLE_MAX);
+        self.0
+            .lock()
+            .messages
+            .retain(|_, upload| now.duration_since(upload.last) < IDLE_MAX);
     }
 
     /// Octets written to a segment that its row does not count yet.
@@ -95,6 +119,9 @@ impl Uploads {
 
     /// The store was opened anew: chunks that were not durable may be gone.
     pub(crate) fn reset(&self, current: u64) {
-        *self.0.lock() = Inner { current, ..Inner::default() };
+        *self.0.lock() = Inner {
+            current,
+            ..Inner::default()
+        };
     }
 }

@@ -22,7 +22,10 @@ struct Once(AtomicU8);
 
 impl Once {
     fn take(&self, when: u8) -> io::Result<()> {
-        match self.0.compare_exchange(when, NONE, Ordering::SeqCst, Ordering::SeqCst) {
+        match self
+            .0
+            .compare_exchange(when, NONE, Ordering::SeqCst, Ordering::SeqCst)
+        {
             Ok(_) => Err(io::ErrorKind::StorageFull.into()),
             Err(_) => Ok(()),
         }
@@ -41,7 +44,10 @@ impl Faults for Once {
 
 fn faulty() -> (Place, Arc<Once>) {
     let once = Arc::new(Once::default());
-    let place = Place { faults: Some(Arc::clone(&once) as _), ..Place::default() };
+    let place = Place {
+        faults: Some(Arc::clone(&once) as _),
+        ..Place::default()
+    };
     (place, once)
 }
 
@@ -65,7 +71,15 @@ async fn a_group_whose_write_failed_is_made_once_when_it_is_repeated() {
         assert_eq!(done.records.len(), 2, "{when}");
         assert_eq!(store.log_end(world.generation).await.unwrap(), 3, "{when}");
         assert_eq!(world.list(&ann, 9).await.len(), 1, "{when}");
-        assert_eq!(store.figure(World::<common::Store>::inbox(&ann)).await.unwrap().messages, 1, "{when}");
+        assert_eq!(
+            store
+                .figure(World::<common::Store>::inbox(&ann))
+                .await
+                .unwrap()
+                .messages,
+            1,
+            "{when}"
+        );
         world.end = 3;
         world.store_message(&[&ann], b"new").await;
         drop(store);
@@ -92,7 +106,9 @@ async fn a_message_whose_chunks_were_on_their_way_is_whole_or_not_stored() {
         assert!(world.read(&ann, message).await.unwrap().ends_with(&octets));
     }
     assert_eq!(world.deliver(partial).await, [RecipientOutcome::OctetsLost]);
-    let refused = store.put_chunk(world.ids.message(), 1, b"second".as_slice().into()).await;
+    let refused = store
+        .put_chunk(world.ids.message(), 1, b"second".as_slice().into())
+        .await;
     assert!(refused.is_err(), "a message's later chunk without its first");
 }
 
@@ -124,8 +140,16 @@ async fn a_store_that_can_not_be_opened_again_is_tried_again_after_a_while() {
     let (version, aside) = (place.path().join("store/version"), place.path().join("aside"));
     std::fs::rename(&version, &aside).unwrap();
     std::fs::write(&version, b"?").unwrap();
-    assert!(store.commit(&group).await.is_err(), "the first try is made at once");
-    assert!(store.list(World::<common::Store>::inbox(&ann), None, 9).await.is_err());
+    assert!(
+        store.commit(&group).await.is_err(),
+        "the first try is made at once"
+    );
+    assert!(
+        store
+            .list(World::<common::Store>::inbox(&ann), None, 9)
+            .await
+            .is_err()
+    );
     std::fs::rename(&aside, &version).unwrap();
     assert!(store.commit(&group).await.is_err(), "the second is not");
     tokio::time::advance(Duration::from_secs(5)).await;

@@ -14,8 +14,10 @@ use mailhorn_ports::{Change, MailStore, Retention};
 const SEGMENT_OCTETS: u64 = 1_000_000;
 /// One segment that is being filled, one that is being emptied, and rows.
 const ALLOWANCE: u64 = 4 * SEGMENT_OCTETS;
-const NOTHING_OLD: Retention =
-    Retention { records_before: mailhorn_events::Stamp(0), notes_since: mailhorn_events::Stamp(0) };
+const NOTHING_OLD: Retention = Retention {
+    records_before: mailhorn_events::Stamp(0),
+    notes_since: mailhorn_events::Stamp(0),
+};
 
 /// Octets of all tables: journals have a bound of their own.
 fn octets_on_disk(place: &Place) -> u64 {
@@ -25,7 +27,13 @@ fn octets_on_disk(place: &Place) -> u64 {
 
 #[tokio::test]
 async fn filling_and_emptying_takes_less_than_thrice_what_is_live() {
-    let place = Place { options: Options { segment_octets_max: SEGMENT_OCTETS, ..Options::default() }, ..Place::default() };
+    let place = Place {
+        options: Options {
+            segment_octets_max: SEGMENT_OCTETS,
+            ..Options::default()
+        },
+        ..Place::default()
+    };
     let store = place.open();
     let mut world = World::new(&store);
     let ann = world.account("ann@example.org").await;
@@ -44,7 +52,11 @@ async fn filling_and_emptying_takes_less_than_thrice_what_is_live() {
         let mut gone = Vec::new();
         while live.len() > 60 {
             // Mostly old ones, now and then a younger one.
-            let at = if random.below(4) == 0 { random.below(live.len() as u64) as usize } else { 0 };
+            let at = if random.below(4) == 0 {
+                random.below(live.len() as u64) as usize
+            } else {
+                0
+            };
             let (message, octets) = live.remove(at).unwrap();
             live_octets -= octets;
             gone.push(message);
@@ -57,16 +69,28 @@ async fn filling_and_emptying_takes_less_than_thrice_what_is_live() {
     }
     for (message, octets) in &live {
         let prefix = World::<common::Store>::prefix(&ann).len() as u64;
-        assert_eq!(world.read(&ann, *message).await.unwrap().len() as u64, octets + prefix);
+        assert_eq!(
+            world.read(&ann, *message).await.unwrap().len() as u64,
+            octets + prefix
+        );
     }
     let taken = octets_on_disk(&place);
-    assert!(taken < 3 * live_octets + ALLOWANCE, "{taken} octets on disk for {live_octets} live ones");
+    assert!(
+        taken < 3 * live_octets + ALLOWANCE,
+        "{taken} octets on disk for {live_octets} live ones"
+    );
     assert_eq!(store.log_end(world.generation).await.unwrap(), world.end);
 }
 
 #[tokio::test]
 async fn an_emptied_mailbox_gives_its_segments_back() {
-    let place = Place { options: Options { segment_octets_max: SEGMENT_OCTETS, ..Options::default() }, ..Place::default() };
+    let place = Place {
+        options: Options {
+            segment_octets_max: SEGMENT_OCTETS,
+            ..Options::default()
+        },
+        ..Place::default()
+    };
     let store = place.open();
     let mut world = World::new(&store);
     let ann = world.account("ann@example.org").await;

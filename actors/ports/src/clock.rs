@@ -31,7 +31,11 @@ impl Ids {
     /// Ids by `clock` and `random`, every stamp above `seen` (the highest one that the store knows).
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>, seen: Stamp) -> Self {
-        Self { clock, random, last: Arc::new(Mutex::new(seen)) }
+        Self {
+            clock,
+            random,
+            last: Arc::new(Mutex::new(seen)),
+        }
     }
 
     /// A stamp above all given before, all [`Ids::saw`] and not below the wall clock.

@@ -37,7 +37,10 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("stamp", &self.stamp).field("scram", &self.scram.is_some()).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("stamp", &self.stamp)
+            .field("scram", &self.scram.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +59,9 @@ pub struct ScramKeys {
 
 impl fmt::Debug for ScramKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScramKeys").field("iterations", &self.iterations).finish_non_exhaustive()
+        f.debug_struct("ScramKeys")
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,6 +20,7 @@ pub mod memory;
 pub use clock::{Clock, Ids, Random};
 pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys};
 pub use store::{
-    Change, CommitError, CHUNK_OCTETS_MAX, Committed, Delivery, Expunge, Figure, Group, MailStore, Maintained, NoteKey, Octets, Part, ReadError,
-    Recipient, RecipientOutcome, Retention, StoreError, Verdict, ViewRow,
+    CHUNK_OCTETS_MAX, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, MailStore,
+    Maintained, NoteKey, Octets, Part, ReadError, Recipient, RecipientOutcome, Retention, StoreError,
+    Verdict, ViewRow,
 };

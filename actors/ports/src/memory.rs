@@ -102,7 +102,10 @@ impl MemoryStore {
     /// Damages a message's octets for good.
     pub fn damage_octets(&self, message: MessageId) {
         let mut state = self.0.lock();
-        state.chunks.range_mut((message, 0)..=(message, u32::MAX)).for_each(|(_, chunk)| chunk.damaged = true);
+        state
+            .chunks
+            .range_mut((message, 0)..=(message, u32::MAX))
+            .for_each(|(_, chunk)| chunk.damaged = true);
     }
 
     /// How many commits were made, unknown ones that were made included and repetitions not.
@@ -119,7 +122,9 @@ impl MemoryStore {
 
     fn available(&self) -> Result<(), StoreError> {
         match self.0.lock().script.unavailable {
-            true => Err(StoreError::Unavailable("the double was told to be unavailable".into())),
+            true => Err(StoreError::Unavailable(
+                "the double was told to be unavailable".into(),
+            )),
             false => Ok(()),
         }
     }

@@ -74,7 +74,8 @@ impl Octets {
     /// Chunks in all.
     #[must_use]
     pub fn chunks(&self) -> u32 {
-        self.stored_chunks.saturating_add(u32::from(!self.tail.is_empty()))
+        self.stored_chunks
+            .saturating_add(u32::from(!self.tail.is_empty()))
     }
 }
 
@@ -266,7 +267,12 @@ pub trait MailStore: Debug + Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn records(&self, generation: Generation, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, StoreError>;
+    async fn records(
+        &self,
+        generation: Generation,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Record)>, StoreError>;
 
     /// The highest stamp in any row.
     ///
@@ -280,7 +286,12 @@ pub trait MailStore: Debug + Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`].
-    async fn list(&self, mailbox: MailboxId, after: Option<MessageId>, limit: usize) -> Result<Vec<ViewRow>, StoreError>;
+    async fn list(
+        &self,
+        mailbox: MailboxId,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<ViewRow>, StoreError>;
 
     /// How much a mailbox holds: the sum over its rows.
     ///

@@ -28,7 +28,14 @@ async fn an_unknown_commit_that_was_made_is_not_made_again_when_repeated() {
         store.commit(&group).await.unwrap();
         assert_eq!(store.commits(), 1, "{answer:?}");
         assert_eq!(store.all_records(group.generation).len(), 1);
-        assert_eq!(store.figure(World::<MemoryStore>::inbox(&ann)).await.unwrap().messages, 1);
+        assert_eq!(
+            store
+                .figure(World::<MemoryStore>::inbox(&ann))
+                .await
+                .unwrap()
+                .messages,
+            1
+        );
     }
 }
 
@@ -38,11 +45,20 @@ async fn octets_are_lost_or_damaged_while_their_row_stays() {
     let mut world = World::new(&store);
     let ann = world.account("ann@example.org").await;
     let inbox = World::<MemoryStore>::inbox(&ann);
-    let [lost, damaged] = [world.store_message(&[&ann], b"one").await, world.store_message(&[&ann], b"two").await];
+    let [lost, damaged] = [
+        world.store_message(&[&ann], b"one").await,
+        world.store_message(&[&ann], b"two").await,
+    ];
     store.lose_octets(lost);
     store.damage_octets(damaged);
-    assert!(matches!(store.read(inbox, lost, 0).await, Err(ReadError::Missing)));
-    assert!(matches!(store.read(inbox, damaged, 0).await, Err(ReadError::Damaged)));
+    assert!(matches!(
+        store.read(inbox, lost, 0).await,
+        Err(ReadError::Missing)
+    ));
+    assert!(matches!(
+        store.read(inbox, damaged, 0).await,
+        Err(ReadError::Damaged)
+    ));
     assert_eq!(store.list(inbox, None, 10).await.unwrap().len(), 2);
 }
 
@@ -82,4 +98,3 @@ fn seeded_octets_repeat() {
     assert_ne!(octets(1), octets(2));
     assert_eq!(ManualClock::default().now_micros(), 0);
 }
-

@@ -201,7 +201,7 @@ async fn stls_where_there_is_no_certificate_is_neither_offered_nor_taken() {
     client.send("CAPA\r\n").await;
     let capabilities = client.multi_line().await;
     assert!(capabilities.iter().all(|line| line != "STLS"), "{capabilities:?}");
-    assert!(capabilities.contains(&"SASL PLAIN LOGIN SCRAM-SHA-256".to_owned()), "{capabilities:?}");
+    assert!(capabilities.contains(&"SASL SCRAM-SHA-256 PLAIN LOGIN".to_owned()), "{capabilities:?}");
     client.send("STLS\r\n").await;
     client.expect("-ERR").await;
 }

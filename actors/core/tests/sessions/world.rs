@@ -59,7 +59,7 @@ pub(crate) struct World {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) drain: Drain,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) supervisor: Addr<Supervisor>,
+    _supervisor: Addr<Supervisor>,
     pub(crate) pop3: SocketAddr,
     pub(crate) smtp: SocketAddr,
     pub(crate) lmtp: SocketAddr,
@@ -185,7 +185,7 @@ impl World {
             transfer.push(services.accept(name, &admission, start, Vec::new()).await);
         }
         let (smtp, lmtp) = (transfer[0], transfer[1]);
-        Self { store, generation, kinds, log, mailboxes, drain, clock, supervisor, pop3, smtp, lmtp }
+        Self { store, generation, kinds, log, mailboxes, drain, clock, _supervisor: supervisor, pop3, smtp, lmtp }
     }
 
     pub(crate) async fn pop3(&self) -> Client {

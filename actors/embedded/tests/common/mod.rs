@@ -11,36 +11,44 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 #[allow(dead_code, reason = "not every test file names it")]
-pub type Store = EmbeddedStore;
+pub(crate) type Store = EmbeddedStore;
 
 /// A folder and how to open it.
 #[derive(Debug)]
-pub struct Place {
-    pub dir: TempDir,
-    pub options: Options,
-    pub faults: Option<Arc<dyn Faults>>,
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
+    pub(crate) options: Options,
+    pub(crate) faults: Option<Arc<dyn Faults>>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), options: Options::default(), faults: None }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            options: Options::default(),
+            faults: None,
+        }
     }
 }
 
 impl Place {
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn try_open(&self) -> Result<EmbeddedStore, OpenError> {
+    pub(crate) fn try_open(&self) -> Result<EmbeddedStore, OpenError> {
         let random = Arc::new(SeededRandom::new(7));
-        let surroundings = Surroundings { runtime: Handle::current(), random, faults: self.faults.clone() };
+        let surroundings = Surroundings {
+            runtime: Handle::current(),
+            random,
+            faults: self.faults.clone(),
+        };
         EmbeddedStore::open(self.path(), self.options.clone(), surroundings)
     }
 
     /// Files of fjall's with an ending, in folders below the store's.
     #[allow(dead_code, reason = "not every test file looks for files")]
-    pub fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    pub(crate) fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         let (mut files, mut folders) = (Vec::new(), vec![self.path().join("store")]);
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
@@ -57,7 +65,7 @@ impl Place {
     }
 
     #[allow(dead_code, reason = "not every test file looks for files")]
-    pub fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         let journals = self.files(|path| path.extension().is_some_and(|extension| extension == "jnl"));
         journals.into_iter().next_back().unwrap()
     }

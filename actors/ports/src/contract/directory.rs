@@ -28,7 +28,10 @@ pub async fn an_account_needs_its_domain_and_holds_it<S: MailStore + Directory>(
     let bob = world.account("bob@example.org").await;
     assert_eq!(store.account(ANN).await.unwrap().as_ref(), Some(&ann));
     for account in [ann, bob] {
-        assert!(matches!(store.remove_domain("example.org").await, Err(DirectoryError::NotEmpty(_))));
+        assert!(matches!(
+            store.remove_domain("example.org").await,
+            Err(DirectoryError::NotEmpty(_))
+        ));
         store.remove_account(&account.address).await.unwrap();
     }
     store.remove_domain("example.org").await.unwrap();
@@ -38,7 +41,10 @@ pub async fn an_account_needs_its_domain_and_holds_it<S: MailStore + Directory>(
 pub async fn nothing_is_made_twice<S: MailStore + Directory>(store: &S) {
     let world = World::new(store);
     let ann = world.account(ANN).await;
-    assert!(matches!(store.add_domain("example.org").await, Err(DirectoryError::Exists(_))));
+    assert!(matches!(
+        store.add_domain("example.org").await,
+        Err(DirectoryError::Exists(_))
+    ));
     let again = store.add_account(world.new_account(ANN)).await;
     assert!(matches!(again, Err(DirectoryError::Exists(address)) if address == ANN));
     assert_eq!(store.account(ANN).await.unwrap(), Some(ann));
@@ -49,8 +55,14 @@ pub async fn what_is_not_there_is_not_changed<S: MailStore + Directory>(store: &
     let world = World::new(store);
     world.account(ANN).await;
     let nobody = "nobody@example.org";
-    assert!(matches!(store.remove_domain("example.com").await, Err(DirectoryError::NotFound(_))));
-    assert!(matches!(store.remove_account(nobody).await, Err(DirectoryError::NotFound(_))));
+    assert!(matches!(
+        store.remove_domain("example.com").await,
+        Err(DirectoryError::NotFound(_))
+    ));
+    assert!(matches!(
+        store.remove_account(nobody).await,
+        Err(DirectoryError::NotFound(_))
+    ));
     let set = store.set_credentials(nobody, world.credentials(true), None).await;
     assert!(matches!(set, Err(DirectoryError::NotFound(address)) if address == nobody));
     assert!(store.removed_accounts().await.unwrap().is_empty());
@@ -69,7 +81,12 @@ pub async fn listings_are_ordered_and_paged<S: MailStore + Directory>(store: &S)
     assert_eq!(store.domains(None, 3).await.unwrap(), domains[..3]);
     assert_eq!(store.domains(Some(&domains[2]), 10).await.unwrap(), domains[3..]);
     let mut listed = Vec::new();
-    while let Some(account) = store.accounts(listed.last().map(String::as_str), 1).await.unwrap().pop() {
+    while let Some(account) = store
+        .accounts(listed.last().map(String::as_str), 1)
+        .await
+        .unwrap()
+        .pop()
+    {
         listed.push(account.address.clone());
     }
     assert_eq!(listed, domains.map(|domain| format!("user@{domain}")));
@@ -81,10 +98,15 @@ pub async fn credentials_are_set_only_where_they_are_as_expected<S: MailStore + 
     let ann = world.account(ANN).await;
     let (changed, upgraded) = (world.credentials(true), world.credentials(false));
     store.set_credentials(ANN, changed.clone(), None).await.unwrap();
-    let late = store.set_credentials(ANN, upgraded.clone(), Some(ann.credentials.stamp)).await;
+    let late = store
+        .set_credentials(ANN, upgraded.clone(), Some(ann.credentials.stamp))
+        .await;
     assert!(matches!(late, Err(DirectoryError::Changed(_))));
     assert_eq!(store.account(ANN).await.unwrap().unwrap().credentials, changed);
-    store.set_credentials(ANN, upgraded.clone(), Some(changed.stamp)).await.unwrap();
+    store
+        .set_credentials(ANN, upgraded.clone(), Some(changed.stamp))
+        .await
+        .unwrap();
     let now = store.account(ANN).await.unwrap().unwrap();
     assert_eq!((now.id, &now.credentials), (ann.id, &upgraded));
 }
@@ -92,11 +114,15 @@ pub async fn credentials_are_set_only_where_they_are_as_expected<S: MailStore + 
 /// The number that decides whether SCRAM is offered follows every change.
 pub async fn accounts_without_scram_are_counted<S: MailStore + Directory>(store: &S) {
     let world = World::new(store);
-    let without = |expected| async move { assert_eq!(store.accounts_without_scram().await.unwrap(), expected) };
+    let without =
+        |expected| async move { assert_eq!(store.accounts_without_scram().await.unwrap(), expected) };
     world.account(ANN).await;
     without(0).await;
     for (scram, expected) in [(false, 1), (false, 1), (true, 0), (false, 1)] {
-        store.set_credentials(ANN, world.credentials(scram), None).await.unwrap();
+        store
+            .set_credentials(ANN, world.credentials(scram), None)
+            .await
+            .unwrap();
         without(expected).await;
     }
     store.remove_account(ANN).await.unwrap();
@@ -110,7 +136,7 @@ pub async fn removed_accounts_are_listed_until_they_are_forgotten<S: MailStore +
     assert_eq!(store.remove_account(ANN).await.unwrap(), ann);
     assert_eq!(store.account(ANN).await.unwrap(), None);
     assert!(store.accounts(None, 10).await.unwrap().is_empty());
-    assert_eq!(store.removed_accounts().await.unwrap(), [ann.clone()]);
+    assert_eq!(store.removed_accounts().await.unwrap().as_slice(), std::slice::from_ref(&ann));
     store.forget_removed(ann.id).await.unwrap();
     store.forget_removed(ann.id).await.unwrap();
     assert!(store.removed_accounts().await.unwrap().is_empty());

@@ -22,7 +22,12 @@ pub async fn listings_are_ordered_by_id_and_paged<S: MailStore + Directory>(stor
         world.deliver(delivery).await;
     }
     for page in [1, 7, 25, 100] {
-        let listed: Vec<_> = world.list(&ann, page).await.iter().map(|row| row.message).collect();
+        let listed: Vec<_> = world
+            .list(&ann, page)
+            .await
+            .iter()
+            .map(|row| row.message)
+            .collect();
         assert_eq!(listed, expected, "in pages of {page}");
     }
 }
@@ -33,7 +38,15 @@ pub async fn mailboxes_are_apart<S: MailStore + Directory>(store: &S) {
     let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
     let hers = world.store_message(&[&ann], b"hers").await;
     let his = world.store_message(&[&bob], b"his").await;
-    assert_eq!(world.list(&ann, 9).await.iter().map(|row| row.message).collect::<Vec<_>>(), [hers]);
+    assert_eq!(
+        world
+            .list(&ann, 9)
+            .await
+            .iter()
+            .map(|row| row.message)
+            .collect::<Vec<_>>(),
+        [hers]
+    );
     assert!(matches!(world.read(&ann, his).await, Err(ReadError::Expunged)));
     world.expunge_messages(&ann, &[his]).await;
     assert_eq!(world.list(&bob, 9).await.len(), 1);
@@ -46,7 +59,12 @@ pub async fn a_delivery_to_two_has_one_content_and_two_prefixes<S: MailStore + D
     let message = world.store_message(&[&ann, &bob], b"shared").await;
     for account in [&ann, &bob] {
         let expected = [&World::<S>::prefix(account)[..], b"shared"].concat();
-        assert_eq!(world.read(account, message).await.unwrap(), expected, "{}", account.address);
+        assert_eq!(
+            world.read(account, message).await.unwrap(),
+            expected,
+            "{}",
+            account.address
+        );
     }
 }
 
@@ -59,21 +77,41 @@ pub async fn the_size_listed_is_what_reading_gives<S: MailStore + Directory>(sto
     }
     let mut sum = 0;
     for row in world.list(&ann, 9).await {
-        assert_eq!(world.read(&ann, row.message).await.unwrap().len() as u64, row.size);
+        assert_eq!(
+            world.read(&ann, row.message).await.unwrap().len() as u64,
+            row.size
+        );
         sum += row.size;
     }
-    assert_eq!(store.figure(World::<S>::inbox(&ann)).await.unwrap(), Figure { messages: 4, octets: sum });
+    assert_eq!(
+        store.figure(World::<S>::inbox(&ann)).await.unwrap(),
+        Figure {
+            messages: 4,
+            octets: sum
+        }
+    );
 }
 
 /// Nothing is lost or doubled where a chunk ends; a part is at most a prefix and a chunk.
 pub async fn contents_of_every_length_around_a_chunk_come_back<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);
     let ann = world.account(ANN).await;
-    for length in [0, 1, CHUNK_OCTETS_MAX - 1, CHUNK_OCTETS_MAX, CHUNK_OCTETS_MAX + 1, 3 * CHUNK_OCTETS_MAX] {
+    for length in [
+        0,
+        1,
+        CHUNK_OCTETS_MAX - 1,
+        CHUNK_OCTETS_MAX,
+        CHUNK_OCTETS_MAX + 1,
+        3 * CHUNK_OCTETS_MAX,
+    ] {
         let octets: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
         let message = world.store_message(&[&ann], &octets).await;
         let prefix = World::<S>::prefix(&ann);
-        assert_eq!(world.read(&ann, message).await.unwrap(), [&prefix[..], &octets].concat(), "{length}");
+        assert_eq!(
+            world.read(&ann, message).await.unwrap(),
+            [&prefix[..], &octets].concat(),
+            "{length}"
+        );
         let first = store.read(World::<S>::inbox(&ann), message, 0).await.unwrap();
         assert!(first.octets.len() <= prefix.len() + CHUNK_OCTETS_MAX, "{length}");
     }
@@ -97,7 +135,9 @@ pub async fn a_repeated_group_is_not_made_twice<S: MailStore + Directory>(store:
     let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
     let old = world.store_message(&[&ann, &bob], b"old").await;
     let noted = World::<S>::noted(world.delivery(&[&ann], b"new"), 1);
-    world.deliver(World::<S>::noted(world.delivery(&[&bob], b"noted"), 2)).await;
+    world
+        .deliver(World::<S>::noted(world.delivery(&[&bob], b"noted"), 2))
+        .await;
     let retry = World::<S>::noted(world.delivery(&[&bob], b"noted"), 2);
     let changes = vec![
         Change::Deliver(noted),
@@ -122,7 +162,10 @@ pub async fn a_note_makes_its_delivery_a_duplicate_within_the_window<S: MailStor
     let mut world = World::new(store);
     let ann = world.account(ANN).await;
     let attempt = |world: &World<'_, S>| World::<S>::noted(world.delivery(&[&ann], b"same"), 5);
-    let (first, other) = (attempt(&world), World::<S>::noted(world.delivery(&[&ann], b"other"), 6));
+    let (first, other) = (
+        attempt(&world),
+        World::<S>::noted(world.delivery(&[&ann], b"other"), 6),
+    );
     let noted_at = world.ids.now();
     assert_eq!(world.deliver(first).await, [RecipientOutcome::Stored]);
     assert_eq!(world.deliver(other).await, [RecipientOutcome::Stored]);
@@ -143,9 +186,32 @@ pub async fn a_forgotten_note_makes_no_duplicate<S: MailStore + Directory>(store
     for _ in 0..2 {
         let delivery = World::<S>::noted(world.delivery(&[&ann], b"same"), 5);
         assert_eq!(world.deliver(delivery).await, [RecipientOutcome::Stored]);
-        let forgotten = world.commit(vec![Change::ForgetNotes(vec![NoteKey([5; 32]), NoteKey([6; 32])])]).await;
+        let forgotten = world
+            .commit(vec![Change::ForgetNotes(vec![
+                NoteKey([5; 32]),
+                NoteKey([6; 32]),
+            ])])
+            .await;
         assert!(forgotten.records.is_empty(), "no record tells of a note");
     }
+    assert_eq!(world.list(&ann, 9).await.len(), 2);
+}
+
+/// Housekeeping between a group and its repetition changes nothing of what the writer learns.
+pub async fn a_group_can_be_repeated_after_housekeeping<S: MailStore + Directory>(store: &S) {
+    let mut world = World::new(store);
+    let ann = world.account(ANN).await;
+    let old = world.store_message(&[&ann], b"old").await;
+    let changes = vec![
+        Change::Deliver(world.delivery(&[&ann], b"one")),
+        Change::Expunge(world.expunge(&ann, &[old])),
+        Change::Deliver(world.delivery(&[&ann], b"two")),
+    ];
+    let group = world.group(changes);
+    let done = store.commit(&group).await.unwrap();
+    let retention = Retention { records_before: world.ids.stamp(), notes_since: Stamp(0) };
+    while store.maintain(retention).await.unwrap().more {}
+    assert_eq!(store.commit(&group).await.unwrap(), done);
     assert_eq!(world.list(&ann, 9).await.len(), 2);
 }
 
@@ -168,19 +234,28 @@ pub async fn a_removed_account_gets_nothing<S: MailStore + Directory>(store: &S)
     let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
     let delivery = world.delivery(&[&ann, &bob], b"for two");
     store.remove_account(ANN).await.unwrap();
-    assert_eq!(world.deliver(delivery).await, [RecipientOutcome::Gone, RecipientOutcome::Stored]);
+    assert_eq!(
+        world.deliver(delivery).await,
+        [RecipientOutcome::Gone, RecipientOutcome::Stored]
+    );
     assert!(world.list(&ann, 9).await.is_empty());
     assert_eq!(world.list(&bob, 9).await.len(), 1);
     let delivery = world.delivery(&[&ann], b"for nobody");
     let nothing = world.commit(vec![Change::Deliver(delivery)]).await;
-    assert!(nothing.records.is_empty(), "a change without effect makes no record");
+    assert!(
+        nothing.records.is_empty(),
+        "a change without effect makes no record"
+    );
 }
 
 /// What is gone, or was never there, is neither an error nor counted again.
 pub async fn an_expunge_passes_over_what_is_not_there<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);
     let ann = world.account(ANN).await;
-    let [first, second] = [world.store_message(&[&ann], b"one").await, world.store_message(&[&ann], b"two").await];
+    let [first, second] = [
+        world.store_message(&[&ann], b"one").await,
+        world.store_message(&[&ann], b"two").await,
+    ];
     let unknown = world.ids.message();
     let expunge = world.expunge(&ann, &[unknown, first, first]);
     let stamp = expunge.stamp;
@@ -190,9 +265,29 @@ pub async fn an_expunge_passes_over_what_is_not_there<S: MailStore + Directory>(
     assert_eq!(done.records[0].events[0].happening, happening);
     assert_eq!(done.records[0].stamp, stamp);
     let again = world.expunge(&ann, &[first, unknown]);
-    assert!(world.commit(vec![Change::Expunge(again)]).await.records.is_empty());
-    assert_eq!(world.list(&ann, 9).await.iter().map(|row| row.message).collect::<Vec<_>>(), [second]);
-    assert_eq!(store.figure(World::<S>::inbox(&ann)).await.unwrap(), Figure { messages: 1, octets: size });
+    assert!(
+        world
+            .commit(vec![Change::Expunge(again)])
+            .await
+            .records
+            .is_empty()
+    );
+    assert_eq!(
+        world
+            .list(&ann, 9)
+            .await
+            .iter()
+            .map(|row| row.message)
+            .collect::<Vec<_>>(),
+        [second]
+    );
+    assert_eq!(
+        store.figure(World::<S>::inbox(&ann)).await.unwrap(),
+        Figure {
+            messages: 1,
+            octets: size
+        }
+    );
 }
 
 /// Octets are shared; the last mailbox to let go of them ends them.
@@ -202,10 +297,16 @@ pub async fn octets_stay_until_the_last_reference_goes<S: MailStore + Directory>
     let octets = vec![b'x'; 2 * CHUNK_OCTETS_MAX + 5];
     let message = world.store_message(&[&ann, &bob], &octets).await;
     world.expunge_messages(&ann, &[message]).await;
-    assert!(matches!(world.read(&ann, message).await, Err(ReadError::Expunged)));
+    assert!(matches!(
+        world.read(&ann, message).await,
+        Err(ReadError::Expunged)
+    ));
     assert!(world.read(&bob, message).await.unwrap().ends_with(&octets));
     world.expunge_messages(&bob, &[message]).await;
-    assert!(matches!(world.read(&bob, message).await, Err(ReadError::Expunged)));
+    assert!(matches!(
+        world.read(&bob, message).await,
+        Err(ReadError::Expunged)
+    ));
 }
 
 /// Octets without a change are nobody's, whatever becomes of them.
@@ -214,8 +315,14 @@ pub async fn chunks_are_invisible_before_their_change<S: MailStore + Directory>(
     let ann = world.account(ANN).await;
     let delivery = world.upload(&[&ann], &vec![1; CHUNK_OCTETS_MAX * 2]).await;
     assert!(world.list(&ann, 9).await.is_empty());
-    assert_eq!(store.figure(World::<S>::inbox(&ann)).await.unwrap(), Figure::default());
-    assert!(matches!(world.read(&ann, delivery.message).await, Err(ReadError::Expunged)));
+    assert_eq!(
+        store.figure(World::<S>::inbox(&ann)).await.unwrap(),
+        Figure::default()
+    );
+    assert!(matches!(
+        world.read(&ann, delivery.message).await,
+        Err(ReadError::Expunged)
+    ));
     assert_eq!(store.log_end(world.generation).await.unwrap(), 0);
     let message = delivery.message;
     world.deliver(delivery).await;
@@ -231,13 +338,19 @@ pub async fn log_numbers_have_no_holes<S: MailStore + Directory>(store: &S) {
         let two = [world.delivery(&[&ann], b"a"), world.delivery(&[&ann], b"b")].map(Change::Deliver);
         let nothing = Change::Expunge(world.expunge(&ann, &[world.ids.message()]));
         let [first, second] = two;
-        world.commit(vec![first, nothing, Change::ForgetNotes(vec![]), second]).await;
+        world
+            .commit(vec![first, nothing, Change::ForgetNotes(vec![]), second])
+            .await;
         other.store_message(&[&ann], &[round]).await;
     }
-    let numbers = |records: Vec<(u64, Record)>| records.into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+    let numbers =
+        |records: Vec<(u64, Record)>| records.into_iter().map(|(number, _)| number).collect::<Vec<_>>();
     let all = numbers(store.records(world.generation, 1, 100).await.unwrap());
     assert_eq!(all, (1..=10).collect::<Vec<_>>());
-    assert_eq!(numbers(store.records(world.generation, 4, 3).await.unwrap()), [4, 5, 6]);
+    assert_eq!(
+        numbers(store.records(world.generation, 4, 3).await.unwrap()),
+        [4, 5, 6]
+    );
     assert_eq!(store.log_end(other.generation).await.unwrap(), 5);
 }
 
@@ -249,7 +362,10 @@ pub async fn a_group_that_would_leave_a_hole_is_not_made<S: MailStore + Director
     for first in [1, 3] {
         let mut group = world.group(vec![Change::Deliver(world.delivery(&[&ann], b"second"))]);
         group.first = first;
-        assert!(store.commit(&group).await.is_err(), "number {first} where 2 is next");
+        assert!(
+            store.commit(&group).await.is_err(),
+            "number {first} where 2 is next"
+        );
     }
     assert_eq!(world.list(&ann, 9).await.len(), 1);
     assert_eq!(store.log_end(world.generation).await.unwrap(), 1);
@@ -259,7 +375,9 @@ pub async fn a_group_that_would_leave_a_hole_is_not_made<S: MailStore + Director
 pub async fn a_record_holds_all_that_its_change_needs<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);
     let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
-    let delivery = world.upload(&[&ann, &bob], &vec![b'x'; CHUNK_OCTETS_MAX + 1]).await;
+    let delivery = world
+        .upload(&[&ann, &bob], &vec![b'x'; CHUNK_OCTETS_MAX + 1])
+        .await;
     let (message, event, stamp) = (delivery.message, delivery.event, delivery.message.stamp());
     let done = world.commit(vec![Change::Deliver(delivery)]).await;
     let expected = |account: &crate::Account| {
@@ -274,9 +392,21 @@ pub async fn a_record_holds_all_that_its_change_needs<S: MailStore + Directory>(
             prefix,
         };
         let (user, mailbox) = (account.address.clone(), World::<S>::inbox(account));
-        Event { user, account: account.id, mailbox, happening: Happening::Added(vec![added]) }
+        Event {
+            user,
+            account: account.id,
+            mailbox,
+            happening: Happening::Added(vec![added]),
+        }
     };
-    assert_eq!(done.records, [Record { id: event, stamp, events: vec![expected(&ann), expected(&bob)] }]);
+    assert_eq!(
+        done.records,
+        [Record {
+            id: event,
+            stamp,
+            events: vec![expected(&ann), expected(&bob)]
+        }]
+    );
 }
 
 /// A group is a sequence: what a change made, the next one finds.
@@ -305,7 +435,15 @@ pub async fn changes_of_one_group_see_each_other<S: MailStore + Directory>(store
         ]
     );
     assert_eq!(done.records.len(), 3);
-    assert_eq!(world.list(&ann, 9).await.iter().map(|row| row.message).collect::<Vec<_>>(), [third.message]);
+    assert_eq!(
+        world
+            .list(&ann, 9)
+            .await
+            .iter()
+            .map(|row| row.message)
+            .collect::<Vec<_>>(),
+        [third.message]
+    );
 }
 
 /// A process that starts makes no stamp that is below one it wrote before, whatever its clock says.
@@ -333,7 +471,10 @@ pub async fn housekeeping_takes_nothing_that_counts<S: MailStore + Directory>(st
         world.clock.advance(std::time::Duration::from_secs(60));
     }
     let second_note = Stamp(world.ids.now().0 - 60_000_000);
-    let retention = Retention { records_before: world.ids.stamp(), notes_since: second_note };
+    let retention = Retention {
+        records_before: world.ids.stamp(),
+        notes_since: second_note,
+    };
     let mut notes = 0;
     while {
         let done = store.maintain(retention).await.unwrap();

@@ -37,7 +37,10 @@ pub async fn random_changes_leave_what_a_model_says<S: MailStore + Directory>(st
         world.commit(changes).await;
         if round % 7 == 0 {
             // Nothing is too old to count; what is moved or given back must not be missed.
-            let retention = Retention { records_before: Default::default(), notes_since: Default::default() };
+            let retention = Retention {
+                records_before: Default::default(),
+                notes_since: Default::default(),
+            };
             store.maintain(retention).await.expect("housekeeping");
         }
         compare(&world, &accounts, &model, round % 10 == 0).await;
@@ -76,8 +79,11 @@ fn expunge<S: MailStore + Directory>(
     let account = &accounts[random.below(ACCOUNTS as u64) as usize];
     let inbox = World::<S>::inbox(account);
     // Ids of all mailboxes: those of others must be passed over.
-    let messages: Vec<MessageId> =
-        model.keys().filter(|_| random.below(3) == 0).map(|(_, message)| *message).collect();
+    let messages: Vec<MessageId> = model
+        .keys()
+        .filter(|_| random.below(3) == 0)
+        .map(|(_, message)| *message)
+        .collect();
     messages.iter().for_each(|message| {
         model.remove(&(inbox, *message));
     });
@@ -92,11 +98,17 @@ async fn compare<S: MailStore + Directory>(
 ) {
     for account in accounts {
         let inbox = World::<S>::inbox(account);
-        let expected: Vec<_> =
-            model.iter().filter(|((mailbox, _), _)| *mailbox == inbox).map(|((_, id), octets)| (*id, octets)).collect();
+        let expected: Vec<_> = model
+            .iter()
+            .filter(|((mailbox, _), _)| *mailbox == inbox)
+            .map(|((_, id), octets)| (*id, octets))
+            .collect();
         let rows = world.list(account, 5).await;
         let listed: Vec<_> = rows.iter().map(|row| (row.message, row.size)).collect();
-        let sizes: Vec<_> = expected.iter().map(|(id, octets)| (*id, octets.len() as u64)).collect();
+        let sizes: Vec<_> = expected
+            .iter()
+            .map(|(id, octets)| (*id, octets.len() as u64))
+            .collect();
         assert_eq!(listed, sizes);
         let figure = Figure {
             messages: sizes.len() as u64,

@@ -33,13 +33,19 @@ async fn everything_done_is_there<R: Reopen>(place: &R, clean: bool) {
     let kept = world.store_message(&[&ann, &bob], &octets).await;
     let gone = world.store_message(&[&ann], b"gone").await;
     world.expunge_messages(&ann, &[gone]).await;
-    store.set_credentials(ANN, world.credentials(false), None).await.unwrap();
+    store
+        .set_credentials(ANN, world.credentials(false), None)
+        .await
+        .unwrap();
     store.remove_account(&bob.address).await.unwrap();
     let (rows, stamp) = (world.list(&ann, 9).await, store.highest_stamp().await.unwrap());
     let account = store.account(ANN).await.unwrap();
     if clean {
         store.close().await.unwrap();
-        assert!(store.figure(World::<R::Store>::inbox(&ann)).await.is_err(), "a closed store refuses");
+        assert!(
+            store.figure(World::<R::Store>::inbox(&ann)).await.is_err(),
+            "a closed store refuses"
+        );
     }
     drop(store);
 
@@ -47,7 +53,14 @@ async fn everything_done_is_there<R: Reopen>(place: &R, clean: bool) {
     let world = World::seeded(&store, 2);
     assert_eq!(world.list(&ann, 9).await, rows);
     assert!(world.read(&ann, kept).await.unwrap().ends_with(&octets));
-    assert_eq!(store.figure(World::<R::Store>::inbox(&ann)).await.unwrap().messages, 1);
+    assert_eq!(
+        store
+            .figure(World::<R::Store>::inbox(&ann))
+            .await
+            .unwrap()
+            .messages,
+        1
+    );
     assert_eq!(store.highest_stamp().await.unwrap(), stamp);
     assert_eq!(store.account(ANN).await.unwrap(), account);
     assert_eq!(store.removed_accounts().await.unwrap(), [bob]);
@@ -63,7 +76,9 @@ pub async fn a_note_outlives_a_crash<R: Reopen>(place: &R) {
         let delivery = World::<R::Store>::noted(world.delivery(&[&ann], b"noted"), note);
         world.deliver(delivery).await;
     }
-    world.commit(vec![Change::ForgetNotes(vec![NoteKey([2; 32])])]).await;
+    world
+        .commit(vec![Change::ForgetNotes(vec![NoteKey([2; 32])])])
+        .await;
     // A forgotten note need not stay forgotten, so a change follows that takes it along.
     world.store_message(&[&ann], b"more").await;
     drop(store);
@@ -84,7 +99,10 @@ pub async fn the_log_goes_on_where_it_ended<R: Reopen>(place: &R) {
     for n in 0..5 {
         world.store_message(&[&ann], &[n]).await;
     }
-    let (generation, records) = (world.generation, store.records(world.generation, 1, 9).await.unwrap());
+    let (generation, records) = (
+        world.generation,
+        store.records(world.generation, 1, 9).await.unwrap(),
+    );
     drop(store);
 
     let store = place.open();

@@ -9,8 +9,8 @@ use crate::clock::Ids;
 use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys};
 use crate::memory::{ManualClock, SeededRandom};
 use crate::store::{
-    CHUNK_OCTETS_MAX, Change, Committed, Delivery, Expunge, Group, MailStore, NoteKey, Octets, ReadError, Recipient,
-    RecipientOutcome, Verdict, ViewRow,
+    CHUNK_OCTETS_MAX, Change, Committed, Delivery, Expunge, Group, MailStore, NoteKey, Octets, ReadError,
+    Recipient, RecipientOutcome, Verdict, ViewRow,
 };
 
 /// When the clauses begin, in microseconds since the Unix epoch.
@@ -44,9 +44,20 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
     /// A writer with a log of its own, whose names differ from those of other seeds.
     pub fn seeded(store: &'a S, seed: u64) -> Self {
         let clock = Arc::new(ManualClock::new(BEGIN + seed));
-        let ids = Ids::new(Arc::clone(&clock) as _, Arc::new(SeededRandom::new(seed)), Stamp(0));
+        let ids = Ids::new(
+            Arc::clone(&clock) as _,
+            Arc::new(SeededRandom::new(seed)),
+            Stamp(0),
+        );
         let generation = ids.generation();
-        Self { store, ids, clock, generation, end: 0, notes_since: Stamp(0) }
+        Self {
+            store,
+            ids,
+            clock,
+            generation,
+            end: 0,
+            notes_since: Stamp(0),
+        }
     }
 
     /// INBOX of an account.
@@ -57,15 +68,32 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
 
     /// Credentials with a new stamp.
     pub fn credentials(&self, scram: bool) -> Credentials {
-        let keys = || ScramKeys { salt: vec![1, 2], iterations: 4_096, stored_key: [3; 32], server_key: [4; 32] };
-        let (stamp, argon2id) = (self.ids.stamp(), "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA".into());
-        Credentials { stamp, argon2id, scram: scram.then(keys) }
+        let keys = || ScramKeys {
+            salt: vec![1, 2],
+            iterations: 4_096,
+            stored_key: [3; 32],
+            server_key: [4; 32],
+        };
+        let (stamp, argon2id) = (
+            self.ids.stamp(),
+            "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA".into(),
+        );
+        Credentials {
+            stamp,
+            argon2id,
+            scram: scram.then(keys),
+        }
     }
 
     /// An account that is to be made.
     pub fn new_account(&self, address: &str) -> NewAccount {
         let (id, created) = (self.ids.account(), self.ids.stamp());
-        NewAccount { id, address: address.into(), credentials: self.credentials(true), created }
+        NewAccount {
+            id,
+            address: address.into(),
+            credentials: self.credentials(true),
+            created,
+        }
     }
 
     /// Makes an account, and its domain where it is not there.
@@ -75,7 +103,10 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
             Ok(()) | Err(DirectoryError::Exists(_)) => {}
             Err(error) => panic!("the domain was not made: {error}"),
         }
-        self.store.add_account(self.new_account(address)).await.expect("an account is made")
+        self.store
+            .add_account(self.new_account(address))
+            .await
+            .expect("an account is made")
     }
 
     /// A delivery of `octets`, all of them in the tail, with a prefix for each recipient.
@@ -90,7 +121,11 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
         Delivery {
             event: self.ids.event(),
             message: self.ids.message(),
-            octets: Octets { size: octets.len() as u64, stored_chunks: 0, tail: Bytes::copy_from_slice(octets) },
+            octets: Octets {
+                size: octets.len() as u64,
+                stored_chunks: 0,
+                tail: Bytes::copy_from_slice(octets),
+            },
             recipients: recipients.iter().map(recipient).collect(),
         }
     }
@@ -107,7 +142,10 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
         let mut chunks: Vec<&[u8]> = octets.chunks(CHUNK_OCTETS_MAX).collect();
         let tail = chunks.pop().unwrap_or_default();
         for (index, chunk) in (0..).zip(&chunks) {
-            let put = self.store.put_chunk(delivery.message, index, Bytes::copy_from_slice(chunk)).await;
+            let put = self
+                .store
+                .put_chunk(delivery.message, index, Bytes::copy_from_slice(chunk))
+                .await;
             put.expect("a chunk is written");
             delivery.octets.stored_chunks = index + 1;
         }
@@ -139,19 +177,39 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
     /// The next group of the log.
     pub fn group(&self, changes: Vec<Change>) -> Group {
         let (now, notes_since) = (self.ids.now(), self.notes_since);
-        Group { generation: self.generation, first: self.end + 1, now, notes_since, changes }
+        Group {
+            generation: self.generation,
+            first: self.end + 1,
+            now,
+            notes_since,
+            changes,
+        }
     }
 
     /// Commits changes as one group.
     pub async fn commit(&mut self, changes: Vec<Change>) -> Committed {
         let group = self.group(changes);
         let committed = self.store.commit(&group).await.expect("a group is committed");
-        assert_eq!(committed.verdicts.len(), group.changes.len(), "one verdict for each change");
+        assert_eq!(
+            committed.verdicts.len(),
+            group.changes.len(),
+            "one verdict for each change"
+        );
         self.end += committed.records.len() as u64;
-        let logged = self.store.records(self.generation, group.first, usize::MAX).await.expect("the log is read");
+        let logged = self
+            .store
+            .records(self.generation, group.first, usize::MAX)
+            .await
+            .expect("the log is read");
         let expected: Vec<_> = (group.first..).zip(committed.records.iter().cloned()).collect();
         assert_eq!(logged, expected, "the log has what was committed");
-        assert_eq!(self.store.log_end(self.generation).await.expect("the log is read"), self.end);
+        assert_eq!(
+            self.store
+                .log_end(self.generation)
+                .await
+                .expect("the log is read"),
+            self.end
+        );
         committed
     }
 
@@ -169,7 +227,12 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
         let delivery = self.upload(recipients, octets).await;
         let message = delivery.message;
         let outcomes = self.deliver(delivery).await;
-        assert!(outcomes.iter().all(|outcome| *outcome == RecipientOutcome::Stored), "{outcomes:?}");
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == RecipientOutcome::Stored),
+            "{outcomes:?}"
+        );
         message
     }
 
@@ -197,7 +260,11 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
         let mut rows: Vec<ViewRow> = Vec::new();
         loop {
             let after = rows.last().map(|row| row.message);
-            let next = self.store.list(Self::inbox(account), after, page).await.expect("a page is listed");
+            let next = self
+                .store
+                .list(Self::inbox(account), after, page)
+                .await
+                .expect("a page is listed");
             assert!(next.len() <= page, "a page has at most its limit");
             if next.is_empty() {
                 return rows;

@@ -17,7 +17,10 @@ impl State {
     }
 
     fn present(&self, address: &str) -> Result<Arc<Account>, DirectoryError> {
-        self.accounts.get(address).cloned().ok_or_else(|| DirectoryError::NotFound(address.into()))
+        self.accounts
+            .get(address)
+            .cloned()
+            .ok_or_else(|| DirectoryError::NotFound(address.into()))
     }
 }
 
@@ -43,20 +46,34 @@ impl Directory for MemoryStore {
 
     async fn domains(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
         self.available()?;
-        Ok(self.0.lock().domains.range::<str, _>(from(after)).take(limit).cloned().collect())
+        Ok(self
+            .0
+            .lock()
+            .domains
+            .range::<str, _>(from(after))
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<Arc<Account>>, StoreError> {
         self.available()?;
         let state = self.0.lock();
-        let accounts = state.accounts.range::<str, _>(from(after)).map(|(_, account)| Arc::clone(account));
+        let accounts = state
+            .accounts
+            .range::<str, _>(from(after))
+            .map(|(_, account)| Arc::clone(account));
         Ok(accounts.take(limit).collect())
     }
 
     async fn accounts_without_scram(&self) -> Result<u64, StoreError> {
         self.available()?;
         let state = self.0.lock();
-        Ok(state.accounts.values().filter(|account| account.credentials.scram.is_none()).count() as u64)
+        Ok(state
+            .accounts
+            .values()
+            .filter(|account| account.credentials.scram.is_none())
+            .count() as u64)
     }
 
     async fn add_domain(&self, domain: &str) -> Result<(), DirectoryError> {
@@ -81,7 +98,12 @@ impl Directory for MemoryStore {
 
     async fn add_account(&self, account: NewAccount) -> Result<Arc<Account>, DirectoryError> {
         self.available()?;
-        let NewAccount { id, address, credentials, created } = account;
+        let NewAccount {
+            id,
+            address,
+            credentials,
+            created,
+        } = account;
         let mut state = self.0.lock();
         if state.accounts.contains_key(&address) {
             return Err(DirectoryError::Exists(address));
@@ -89,7 +111,12 @@ impl Directory for MemoryStore {
         if !state.domains.contains(domain_of(&address)) {
             return Err(DirectoryError::NoSuchDomain(domain_of(&address).into()));
         }
-        let account = Arc::new(Account { id, address, credentials, created });
+        let account = Arc::new(Account {
+            id,
+            address,
+            credentials,
+            created,
+        });
         state.put(Arc::clone(&account));
         Ok(account)
     }
@@ -106,7 +133,10 @@ impl Directory for MemoryStore {
         if expected.is_some_and(|expected| expected != account.credentials.stamp) {
             return Err(DirectoryError::Changed(address.into()));
         }
-        state.put(Arc::new(Account { credentials, ..(*account).clone() }));
+        state.put(Arc::new(Account {
+            credentials,
+            ..(*account).clone()
+        }));
         Ok(())
     }
 

@@ -2,9 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use mailhorn_events::{
-    Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp,
-};
+use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp};
 use tokio::time::sleep;
 
 use super::{Chunk, MemoryStore, Message, NextCommit, State};
@@ -28,7 +26,13 @@ impl MemoryStore {
 impl MailStore for MemoryStore {
     async fn put_chunk(&self, message: MessageId, index: u32, octets: Bytes) -> Result<(), StoreError> {
         self.begin().await?;
-        self.0.lock().chunks.insert((message, index), Chunk { octets, damaged: false });
+        self.0.lock().chunks.insert(
+            (message, index),
+            Chunk {
+                octets,
+                damaged: false,
+            },
+        );
         Ok(())
     }
 
@@ -52,7 +56,12 @@ impl MailStore for MemoryStore {
         Ok(self.0.lock().log_end(generation))
     }
 
-    async fn records(&self, generation: Generation, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, StoreError> {
+    async fn records(
+        &self,
+        generation: Generation,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Record)>, StoreError> {
         self.begin().await?;
         Ok(self.0.lock().records(generation, from, limit))
     }
@@ -70,18 +79,25 @@ impl MailStore for MemoryStore {
     ) -> Result<Vec<ViewRow>, StoreError> {
         self.begin().await?;
         let state = self.0.lock();
-        let rows = state.rows(mailbox).filter(|row| after.is_none_or(|after| row.message > after));
+        let rows = state
+            .rows(mailbox)
+            .filter(|row| after.is_none_or(|after| row.message > after));
         Ok(rows.take(limit).cloned().collect())
     }
 
     async fn figure(&self, mailbox: MailboxId) -> Result<Figure, StoreError> {
         self.begin().await?;
-        let sum = |sum: Figure, row: &ViewRow| Figure { messages: sum.messages + 1, octets: sum.octets + row.size };
+        let sum = |sum: Figure, row: &ViewRow| Figure {
+            messages: sum.messages + 1,
+            octets: sum.octets + row.size,
+        };
         Ok(self.0.lock().rows(mailbox).fold(Figure::default(), sum))
     }
 
     async fn read(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
-        self.begin().await.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        self.begin()
+            .await
+            .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         self.0.lock().part(mailbox, message, part)
     }
 
@@ -98,16 +114,23 @@ impl MailStore for MemoryStore {
 impl State {
     pub(super) fn records(&self, generation: Generation, from: u64, limit: usize) -> Vec<(u64, Record)> {
         let log = self.log.range((generation, from)..=(generation, u64::MAX));
-        log.map(|((_, number), record)| (*number, record.clone())).take(limit).collect()
+        log.map(|((_, number), record)| (*number, record.clone()))
+            .take(limit)
+            .collect()
     }
 
     fn log_end(&self, generation: Generation) -> u64 {
-        self.log.range((generation, 0)..=(generation, u64::MAX)).next_back().map_or(0, |((_, number), _)| *number)
+        self.log
+            .range((generation, 0)..=(generation, u64::MAX))
+            .next_back()
+            .map_or(0, |((_, number), _)| *number)
     }
 
     fn rows(&self, mailbox: MailboxId) -> impl Iterator<Item = &ViewRow> {
         let (first, last) = (MessageId::from_bytes([0; 16]), MessageId::from_bytes([0xff; 16]));
-        self.view.range((mailbox, first)..=(mailbox, last)).map(|(_, (row, _))| row)
+        self.view
+            .range((mailbox, first)..=(mailbox, last))
+            .map(|(_, (row, _))| row)
     }
 
     fn commit(&mut self, group: &Group) -> Result<Committed, CommitError> {
@@ -119,9 +142,15 @@ impl State {
         }
         let end = self.log_end(group.generation);
         if end + 1 != group.first {
-            return Err(CommitError(format!("the log ends at {end} and the group begins at {}", group.first)));
+            return Err(CommitError(format!(
+                "the log ends at {end} and the group begins at {}",
+                group.first
+            )));
         }
-        let mut committed = Committed { verdicts: Vec::new(), records: Vec::new() };
+        let mut committed = Committed {
+            verdicts: Vec::new(),
+            records: Vec::new(),
+        };
         for change in &group.changes {
             let (verdict, record) = self.make(group, change);
             committed.verdicts.push(verdict);
@@ -150,8 +179,11 @@ impl State {
     }
 
     fn deliver(&mut self, group: &Group, delivery: &Delivery) -> (Verdict, Option<Record>) {
-        let outcomes: Vec<_> =
-            delivery.recipients.iter().map(|recipient| self.outcome(group, delivery, recipient)).collect();
+        let outcomes: Vec<_> = delivery
+            .recipients
+            .iter()
+            .map(|recipient| self.outcome(group, delivery, recipient))
+            .collect();
         let mut events = Vec::new();
         for (recipient, outcome) in delivery.recipients.iter().zip(&outcomes) {
             if *outcome == RecipientOutcome::Stored {
@@ -163,20 +195,34 @@ impl State {
             return (Verdict::Delivered(outcomes), None);
         }
         if !delivery.octets.tail.is_empty() {
-            let chunk = Chunk { octets: delivery.octets.tail.clone(), damaged: false };
-            self.chunks.insert((delivery.message, delivery.octets.stored_chunks), chunk);
+            let chunk = Chunk {
+                octets: delivery.octets.tail.clone(),
+                damaged: false,
+            };
+            self.chunks
+                .insert((delivery.message, delivery.octets.stored_chunks), chunk);
         }
-        let record = Record { id: delivery.event, stamp: delivery.message.stamp(), events };
+        let record = Record {
+            id: delivery.event,
+            stamp: delivery.message.stamp(),
+            events,
+        };
         (Verdict::Delivered(outcomes), Some(record))
     }
 
     fn outcome(&self, group: &Group, delivery: &Delivery, recipient: &Recipient) -> RecipientOutcome {
         let noted = recipient.note.and_then(|note| self.notes.get(&note));
-        if !self.accounts.values().any(|account| account.id == recipient.account) {
+        if !self
+            .accounts
+            .values()
+            .any(|account| account.id == recipient.account)
+        {
             RecipientOutcome::Gone
         } else if noted.is_some_and(|time| *time >= group.notes_since) {
             RecipientOutcome::Duplicate
-        } else if (0..delivery.octets.stored_chunks).any(|n| !self.chunks.contains_key(&(delivery.message, n))) {
+        } else if (0..delivery.octets.stored_chunks)
+            .any(|n| !self.chunks.contains_key(&(delivery.message, n)))
+        {
             RecipientOutcome::OctetsLost
         } else {
             RecipientOutcome::Stored
@@ -186,14 +232,27 @@ impl State {
     /// A row, and what is said about it; none when the mailbox has the message already.
     fn add(&mut self, delivery: &Delivery, recipient: &Recipient) -> Option<Event> {
         let (message, mailbox) = (delivery.message, recipient.mailbox);
-        let (stamp, size) = (message.stamp(), delivery.octets.size + recipient.prefix.len() as u64);
+        let (stamp, size) = (
+            message.stamp(),
+            delivery.octets.size + recipient.prefix.len() as u64,
+        );
         if self.view.contains_key(&(mailbox, message)) {
             return None;
         }
-        let row = ViewRow { message, size, received: stamp, stamp, unique_id: None };
-        self.view.insert((mailbox, message), (row, recipient.prefix.clone()));
+        let row = ViewRow {
+            message,
+            size,
+            received: stamp,
+            stamp,
+            unique_id: None,
+        };
+        self.view
+            .insert((mailbox, message), (row, recipient.prefix.clone()));
         let chunks = delivery.octets.chunks();
-        let held = self.messages.entry(message).or_insert_with(|| Message { chunks, references: Default::default() });
+        let held = self.messages.entry(message).or_insert_with(|| Message {
+            chunks,
+            references: Default::default(),
+        });
         held.references.insert(mailbox);
         let added = Added {
             message,
@@ -205,7 +264,12 @@ impl State {
             prefix: recipient.prefix.clone(),
         };
         let happening = Happening::Added(vec![added]);
-        Some(Event { user: recipient.user.clone(), account: recipient.account, mailbox, happening })
+        Some(Event {
+            user: recipient.user.clone(),
+            account: recipient.account,
+            mailbox,
+            happening,
+        })
     }
 
     fn expunge(&mut self, expunge: &Expunge) -> Option<Record> {
@@ -219,15 +283,27 @@ impl State {
                     self.chunks.retain(|(id, _), _| id != message);
                 }
             }
-            Some(Expunged { message: *message, size: row.size })
+            Some(Expunged {
+                message: *message,
+                size: row.size,
+            })
         };
         let expunged: Vec<_> = expunge.messages.iter().filter_map(remove).collect();
         if expunged.is_empty() {
             return None;
         }
         let happening = Happening::Expunged(expunged);
-        let event = Event { user: expunge.user.clone(), account: expunge.account, mailbox, happening };
-        Some(Record { id: expunge.event, stamp: expunge.stamp, events: vec![event] })
+        let event = Event {
+            user: expunge.user.clone(),
+            account: expunge.account,
+            mailbox,
+            happening,
+        };
+        Some(Record {
+            id: expunge.event,
+            stamp: expunge.stamp,
+            events: vec![event],
+        })
     }
 
     fn part(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
@@ -244,13 +320,21 @@ impl State {
             }
             octets.extend_from_slice(&chunk.octets);
         }
-        Ok(Part { octets: octets.freeze(), more: part.saturating_add(1) < chunks })
+        Ok(Part {
+            octets: octets.freeze(),
+            more: part.saturating_add(1) < chunks,
+        })
     }
 
     fn maintain(&mut self, retention: Retention) -> Maintained {
-        let ends: Vec<_> = self.log.keys().map(|(generation, _)| (*generation, self.log_end(*generation))).collect();
+        let ends: Vec<_> = self
+            .log
+            .keys()
+            .map(|(generation, _)| (*generation, self.log_end(*generation)))
+            .collect();
         let (records, notes) = (self.log.len(), self.notes.len());
-        self.log.retain(|position, record| record.stamp >= retention.records_before || ends.contains(position));
+        self.log
+            .retain(|position, record| record.stamp >= retention.records_before || ends.contains(position));
         self.notes.retain(|_, time| *time >= retention.notes_since);
         Maintained {
             records: (records - self.log.len()) as u64,
