@@ -1,1 +1,19 @@
 //! Whole nodes under test, and the benchmarks.
+//!
+//! What is here is shared by the test binaries and the benchmark: a node as a process ([`process`]), clients that
+//! speak the protocols octet by octet ([`clients`]), and mail that can be made again from its number ([`mail`]).
+//!
+//! What is deliberately absent: anything of the node's own code. Only what a stranger sees from outside counts here.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes and sockets live in real time, and there is no clock to hand in"
+)]
+
+pub mod clients;
+pub mod mail;
+pub mod process;
+pub mod random;
+
+pub use clients::{Lmtp, Pop3, Reply};
+pub use process::{Ended, Node, NodeBuilder, add_users, binary, mailhorn};

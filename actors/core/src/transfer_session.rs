@@ -357,10 +357,10 @@ impl Conversation {
             session = self.alive.number(),
             protocol = self.protocol(),
             peer = %self.connection.peer(),
-            %message,
+            id = %message,
             recipients = verdicts.len(),
             delivered,
-            "message"
+            "mail"
         );
         // On SMTP one reply speaks for all: where it is `451`, the notes of those who have it must go on counting.
         let lmtp = self.deps.options.session.protocol == Protocol::Lmtp;

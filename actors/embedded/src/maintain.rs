@@ -16,7 +16,7 @@ use crate::error::Fault;
 use crate::frame::Chunk;
 use crate::keys::{self, Table};
 use crate::opened::Opened;
-use crate::rows::{Message, Present, Segment};
+use crate::rows::{GroupRow, Message, Present, Segment};
 
 /// Records, and notes, that a step trims.
 const TRIMMED_MAX: usize = 10_000;
@@ -58,10 +58,10 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
         let mut done = Maintained::default();
         trim_records(&mut draft, writer, &mut done)?;
         trim_notes(&mut draft, writer, retention, &mut done)?;
-        let emptied = empty_segments(core, opened)?;
-        for (id, row) in &emptied {
-            draft.remove(keys::segment(*id));
-            done.octets = done.octets.saturating_add(row.written);
+        let emptied = empty_segment(core, opened)?;
+        if let Some((id, row)) = emptied {
+            draft.remove(keys::segment(id));
+            (done.octets, done.more) = (row.written, true);
         }
         let mut step = Relocation {
             core,
@@ -74,7 +74,7 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
             core.apply(writer, draft)?;
         }
         // Only now, when no row leads there any more.
-        for (id, _) in emptied {
+        if let Some((id, _)) = emptied {
             opened.delete_segment(id).inspect_err(|_| core.fail())?;
             writer.housekeeping.stuck.remove(&id);
         }
@@ -82,17 +82,20 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
     })
 }
 
-/// Trims what every cursor has passed. No listener of this release keeps a cursor, so that is every record but the last
-/// of the log written to last: it says where that log ends.
+/// Trims what every cursor has passed. No listener of this release keeps a cursor, so that is every record but those of
+/// the last group, which may be repeated, and the last of the log written to last, which says where that log ends.
 fn trim_records(draft: &mut Draft<'_>, writer: &mut Writer, done: &mut Maintained) -> Result<(), Fault> {
-    let end = (Generation(writer.state.generation), writer.state.number);
+    let mut kept_from = (Generation(writer.state.generation), writer.state.number);
+    if let Some(last) = draft.opened.get::<GroupRow>(&keys::group())? {
+        kept_from = kept_from.min((Generation(last.generation), last.first));
+    }
     let after = writer.housekeeping.records_after.as_deref();
-    let keys = draft
+    for (key, _) in draft
         .opened
-        .page(&keys::key(Table::Log, &[]), after, TRIMMED_MAX)?;
-    for (key, _) in keys {
-        // Neither this nor anything behind it may be stepped over the next time.
-        if keys::position(&key) == Some(end) {
+        .page(&keys::key(Table::Log, &[]), after, TRIMMED_MAX)?
+    {
+        // What is kept now must not be stepped over the next time.
+        if keys::position(&key).is_some_and(|position| position >= kept_from) {
             break;
         }
         draft.remove(key.to_vec());
@@ -127,14 +130,12 @@ fn trim_notes(
     Ok(())
 }
 
-/// Sealed segments without a live message.
-fn empty_segments(core: &Core, opened: &Opened) -> Result<Vec<(u64, Segment)>, Fault> {
+/// A sealed segment without a live message. One at a step, for its files are removed on the writer's time.
+fn empty_segment(core: &Core, opened: &Opened) -> Result<Option<(u64, Segment)>, Fault> {
     let current = core.uploads.current();
     let rows = opened.segment_rows()?;
-    Ok(rows
-        .into_iter()
-        .filter(|(id, row)| *id != current && row.live == 0 && !core.uploads.is_used(*id))
-        .collect())
+    let is_empty = |id: u64, row: &Segment| id != current && row.live == 0 && !core.uploads.is_used(id);
+    Ok(rows.into_iter().find(|(id, row)| is_empty(*id, row)))
 }
 
 struct Relocation<'a, 'h> {

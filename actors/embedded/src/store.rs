@@ -31,7 +31,7 @@ const REMOVED_LISTED_MAX: usize = 10_000;
 /// thread of their own. Everything else waits on the pool.
 #[derive(Debug, Clone)]
 pub struct EmbeddedStore {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     known: Arc<Known>,
     pool: Pool,
 }

@@ -1,5 +1,7 @@
 //! Writes that fail: what was acknowledged stays, what was not is repeated once, and reads go on.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod common;
 
 use std::io;

@@ -1,5 +1,11 @@
 //! A place for a store under test.
 
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "test code, of which not every test file uses all"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +16,6 @@ use mailhorn_ports::memory::SeededRandom;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-#[allow(dead_code, reason = "not every test file names it")]
 pub(crate) type Store = EmbeddedStore;
 
 /// A folder and how to open it.
@@ -47,7 +52,6 @@ impl Place {
     }
 
     /// Files of fjall's with an ending, in folders below the store's.
-    #[allow(dead_code, reason = "not every test file looks for files")]
     pub(crate) fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         let (mut files, mut folders) = (Vec::new(), vec![self.path().join("store")]);
         while let Some(folder) = folders.pop() {
@@ -63,8 +67,6 @@ impl Place {
         files.sort();
         files
     }
-
-    #[allow(dead_code, reason = "not every test file looks for files")]
     pub(crate) fn journal(&self) -> PathBuf {
         let journals = self.files(|path| path.extension().is_some_and(|extension| extension == "jnl"));
         journals.into_iter().next_back().unwrap()

@@ -1,0 +1,44 @@
+//! `mailhorn config`.
+
+use crate::cli::ConfigCommand;
+use crate::exit::Exit;
+use crate::output::write_line;
+use crate::settings::value::Backend;
+use crate::settings::{Settings, Sources, reference};
+
+pub(super) fn config(command: ConfigCommand, sources: &Sources) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Default => write_line(reference::toml().trim_end())?,
+        ConfigCommand::Check => {
+            sources.load()?;
+            write_line("the settings are in order")?;
+        }
+        ConfigCommand::Show => write_line(&shown(&sources.load()?))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(settings: &Settings) -> String {
+    let promise = match settings.store.backend {
+        Backend::Embedded => {
+            "# What a 250 to a message, and a +OK to QUIT, mean here: a sync of the store's journal that covers the\n\
+             # change has returned. It survives a crash and a loss of power, if the disk keeps what it has synced."
+        }
+    };
+    format!("{promise}\n\n{}", settings.to_toml().trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_250_means_stands_above_the_settings_in_force() {
+        let text = shown(&Sources::default().load().unwrap());
+        assert!(text.starts_with("# What a 250"), "{text}");
+        assert!(
+            text.contains("\n[smtp]\nlisten = [\"127.0.0.1:2525\"]\n"),
+            "{text}"
+        );
+    }
+}

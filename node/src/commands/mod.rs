@@ -1,0 +1,46 @@
+//! The commands.
+
+mod access;
+mod accounts;
+mod config;
+mod demo;
+mod sample_mail;
+mod serve;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::output::{complain, write_line};
+use crate::settings::{Settings, Sources};
+
+/// Runs the command that the command line asks for.
+#[must_use]
+pub fn run() -> Exit {
+    match run_command(Cli::parse()) {
+        Ok(exit) => exit,
+        Err(error) => {
+            complain(format!("mailhorn: {error:#}"));
+            Exit::of(&error)
+        }
+    }
+}
+
+fn run_command(cli: Cli) -> anyhow::Result<Exit> {
+    let sources = Sources::of_process(cli.from.config, cli.from.data_dir);
+    match cli.command {
+        Command::Serve => serve::serve(sources.load()?),
+        Command::Demo => demo::demo(sources),
+        Command::Domain(command) => accounts::domain(command, &sources.load()?),
+        Command::User(command) => accounts::user(command, &sources.load()?),
+        Command::Mailbox(command) => accounts::mailbox(command, &sources.load()?),
+        Command::Config(command) => config::config(command, &sources),
+        Command::Salvage => salvage(&sources.load()?),
+    }
+}
+
+fn salvage(settings: &Settings) -> anyhow::Result<Exit> {
+    let report = mailhorn_embedded::salvage(&settings.store_dir(), &settings.embedded_options())?;
+    write_line(&report.to_string())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,130 @@
+//! Settings as the parts of the node take them.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use mailhorn_core::auth::{Argon2Cost, AuthOptions, FailureLimits, ScramOffer};
+use mailhorn_embedded::Options as StoreOptions;
+use mailhorn_smtp::Address;
+
+use crate::settings::{Scram, Settings};
+
+impl Settings {
+    /// The folder of the embedded store.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.node.data_dir.clone()
+    }
+
+    /// Of the embedded store.
+    #[must_use]
+    pub fn embedded_options(&self) -> StoreOptions {
+        let store = &self.store;
+        StoreOptions {
+            segment_octets_max: store.segment_size.octets(),
+            journal_octets_max: store.journal_size.octets(),
+            cache_octets: store.cache_size.octets(),
+            workers: count(store.workers),
+            reads_max: count(store.reads),
+            accounts_cached_max: count(store.accounts_cached),
+            reopen_after: store.reopen_after,
+        }
+    }
+
+    /// Of the authenticator.
+    #[must_use]
+    pub fn auth_options(&self) -> AuthOptions {
+        let auth = &self.auth;
+        AuthOptions {
+            scram: match auth.scram {
+                Scram::Auto => ScramOffer::Auto,
+                Scram::On => ScramOffer::On,
+                Scram::Off => ScramOffer::Off,
+            },
+            scram_iterations: auth.scram_iterations,
+            trusted_networks: auth.trusted_networks.clone(),
+            argon2: Argon2Cost {
+                memory_kib: u32::try_from(auth.argon2_memory.octets() / 1_024).unwrap_or(u32::MAX),
+                passes: auth.argon2_passes,
+                lanes: auth.argon2_lanes,
+            },
+            waiting_max: count(auth.hash_queue),
+            remembered_max: count(auth.remembered),
+            failures: FailureLimits {
+                of_pair_max: auth.max_failures_per_pair,
+                of_address_max: auth.max_failures_per_address,
+                counted_for: auth.failure_time,
+                entries_max: NonZeroUsize::new(count(auth.failure_entries)).unwrap_or(NonZeroUsize::MIN),
+            },
+            ..AuthOptions::default()
+        }
+    }
+
+    /// Who gets the mail for `Postmaster` without a domain.
+    #[must_use]
+    pub fn postmaster(&self) -> Address {
+        self.smtp.postmaster.clone().unwrap_or_else(|| {
+            let postmaster = Address::new("postmaster", self.smtp.hostname.clone());
+            postmaster.expect("a host name that leaves no room for it is not allowed")
+        })
+    }
+}
+
+fn count(setting: u32) -> usize {
+    usize::try_from(setting).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Sources;
+
+    #[test]
+    fn the_defaults_of_the_settings_are_those_of_the_parts() {
+        let settings = Sources::default().load().unwrap();
+        assert_eq!(settings.auth_options(), AuthOptions::default());
+        assert_eq!(settings.embedded_options(), StoreOptions::default());
+    }
+
+    #[test]
+    fn the_longest_host_name_that_is_allowed_has_a_postmaster() {
+        let of_length = |length: usize| {
+            let name: String = "abcdefghi.".chars().cycle().take(length).collect();
+            let environment = [("MAILHORN__SMTP__HOSTNAME".to_owned(), name)].into();
+            Sources {
+                environment,
+                ..Sources::default()
+            }
+            .load()
+        };
+        let longest = (1..=255).rev().find_map(|length| of_length(length).ok()).unwrap();
+        assert_eq!(longest.postmaster().local_part(), "postmaster");
+        assert!(of_length(252).is_err());
+    }
+
+    #[test]
+    fn whatever_the_settings_allow_the_authenticator_takes() {
+        for (memory, passes, lanes, iterations) in [
+            ("8MiB", "1", "1", "4096"),
+            ("256MiB", "32", "16", "1000000"),
+            ("8MiB", "1", "16", "15000"),
+        ] {
+            let environment = [
+                ("MAILHORN__AUTH__ARGON2_MEMORY", memory),
+                ("MAILHORN__AUTH__ARGON2_PASSES", passes),
+                ("MAILHORN__AUTH__ARGON2_LANES", lanes),
+                ("MAILHORN__AUTH__SCRAM_ITERATIONS", iterations),
+            ];
+            let environment = environment
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into();
+            let settings = Sources {
+                environment,
+                ..Sources::default()
+            }
+            .load()
+            .unwrap();
+            assert_eq!(settings.auth_options().validate(), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The table of settings. Each line is key, kind, default and range; the text above it is its documentation
+//! everywhere: here, in the reference, and in the file that `mailhorn config default` prints.
+//!
+//! Zero never means unlimited. Where it is allowed, its meaning is stated.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mailhorn_smtp::{Address, Domain};
+
+use super::table::section;
+use super::value::{Backend, ByteSize, Levels, Lock, LogFormat, NodeName, Plaintext, Scram, Threads};
+
+section!(
+    /// Which node this is, and where it keeps what it has.
+    Node {
+        /// The name of this node in logs and metrics.
+        name: NodeName = "mailhorn";
+        /// The data folder: mail, accounts, the token of the admin API, the self-signed certificate. Made at the
+        /// first start, for its owner alone. A relative path counts from the folder in which the node is started.
+        data_dir: PathBuf = "./mailhorn-data";
+        /// How long a stop waits for transactions and sessions that are under way, before it closes their
+        /// connections. What was acknowledged is durable in any case.
+        shutdown_deadline: Duration = "30s", "1s" to "10m";
+        /// How many threads run sessions.
+        threads: Threads = "cores";
+    }
+);
+
+section!(
+    /// The store of mail and accounts.
+    Store {
+        /// Where mail is kept: `embedded` is the data folder, without any other service.
+        backend: Backend = "embedded";
+        /// Memory for parts of the store's tables that are read often. It fills as it is used.
+        cache_size: ByteSize = "32MiB", "1MiB" to "64GiB";
+        /// How many accounts, and how many domains, are kept in memory.
+        accounts_cached: u32 = "10000", "1" to "10000000";
+        /// How large the store's journal may grow on disk before its oldest part is written to tables. A larger one
+        /// makes the start after a crash slower.
+        journal_size: ByteSize = "128MiB", "64MiB" to "4GiB";
+        /// The size of the files that hold mail. Disk space comes back a file at a time.
+        segment_size: ByteSize = "128MiB", "1MiB" to "4GiB";
+        /// How many threads may read from the disk for sessions at a time.
+        reads: u32 = "32", "1" to "1024";
+        /// How many threads write tables and merge them.
+        workers: u32 = "2", "1" to "64";
+        /// How long a change may take to become durable before its sender is told that the outcome is unknown: 451,
+        /// `-ERR [SYS/TEMP]`.
+        commit_timeout: Duration = "30s", "1s" to "5m";
+        /// How long the store waits, after a fault, between two tries to open it again.
+        reopen_after: Duration = "1s", "100ms" to "1m";
+    }
+);
+
+section!(
+    /// Mail comes in by SMTP (RFC 5321), for local domains alone.
+    Smtp {
+        /// Addresses to listen on. An empty list: SMTP is off.
+        listen: Vec<SocketAddr> = "127.0.0.1:2525";
+        /// The name by which the node greets and which its Received lines carry, on LMTP too. Other servers expect
+        /// a name that leads to this machine.
+        hostname: Domain = "localhost";
+        /// Who gets the mail for `Postmaster` without a domain (RFC 5321 §4.5.1), on LMTP too. Empty:
+        /// `postmaster@` followed by `smtp.hostname`.
+        postmaster: Option<Address> = "";
+        /// The largest message that is taken, in octets as sent, on LMTP too. A larger one is refused with 552.
+        max_message_size: ByteSize = "50MiB", "64KiB" to "4GiB";
+        /// How many recipients a message may have, on LMTP too; the rest are answered with 452 (RFC 5321
+        /// §4.5.3.1.8 asks for at least 100).
+        max_recipients: u32 = "1000", "100" to "100000";
+        /// For how long a retry of a message whose reply was lost is known, so that it is answered with 250 and no
+        /// second copy is made; on LMTP too. 0 is off: every retry makes a copy.
+        duplicate_window: Duration = "24h", "0" to "30d";
+        /// After how many bad commands a connection is closed, on LMTP too.
+        max_bad_commands: u32 = "20", "1" to "1000";
+        /// How long a client may be silent, between commands or within a message (RFC 5321 §4.5.3.2 asks for at
+        /// least 5 minutes).
+        idle_timeout: Duration = "5m", "5m" to "1h";
+        /// How many connections may be open. Further ones are greeted with 421 and closed.
+        max_connections: u32 = "1000", "1" to "1000000";
+        /// How many connections may be open from one address, `auth.trusted_networks` aside.
+        max_connections_per_address: u32 = "20", "1" to "1000000";
+    }
+);
+
+section!(
+    /// Mail comes in by LMTP (RFC 2033), from a mail server that took it before.
+    Lmtp {
+        /// Addresses to listen on. An empty list: LMTP is off.
+        listen: Vec<SocketAddr> = "127.0.0.1:2424";
+        /// How long a client may be silent, between commands or within a message.
+        idle_timeout: Duration = "5m", "5m" to "1h";
+        /// How many connections may be open. Further ones are greeted with 421 and closed.
+        max_connections: u32 = "1000", "1" to "1000000";
+        /// How many connections may be open from one address, `auth.trusted_networks` aside.
+        max_connections_per_address: u32 = "100", "1" to "1000000";
+    }
+);
+
+section!(
+    /// Mail goes out by POP3 (RFC 1939).
+    Pop3 {
+        /// Addresses to listen on; a client may turn to TLS there by STLS (RFC 2595). An empty list: no such
+        /// listener.
+        listen: Vec<SocketAddr> = "127.0.0.1:2110";
+        /// Addresses to listen on with TLS from the first octet (RFC 8314 §3.3). An empty list: no such listener.
+        listen_tls: Vec<SocketAddr> = "127.0.0.1:2995";
+        /// How many sessions may have one maildrop open: `exclusive` is one, as RFC 1939 §4 has it, and the next is
+        /// answered with `-ERR [IN-USE]`; `shared` is as many as `pop3.max_sessions_per_user`.
+        lock: Lock = "exclusive";
+        /// How long a log-in waits for a maildrop that another session holds, before it is answered with
+        /// `-ERR [IN-USE]`. 0: it does not wait.
+        lock_wait: Duration = "2s", "0" to "30s";
+        /// How long a client that is logged in may be silent before its connection is closed, without deleting
+        /// anything (RFC 1939 §3 asks for at least 10 minutes).
+        idle_timeout: Duration = "10m", "10m" to "24h";
+        /// The same for a client that isn't logged in yet.
+        log_in_timeout: Duration = "3m", "10s" to "24h";
+        /// How many connections may be open. Further ones are answered with `-ERR [SYS/TEMP]` and closed.
+        max_connections: u32 = "10000", "1" to "1000000";
+        /// How many connections may be open from one address, `auth.trusted_networks` aside.
+        max_connections_per_address: u32 = "100", "1" to "1000000";
+        /// How many sessions one user may have at a time where `pop3.lock` is `shared`.
+        max_sessions_per_user: u32 = "10", "1" to "1000";
+        /// After how many failed log-ins a connection is closed.
+        max_log_in_failures: u32 = "3", "1" to "255";
+    }
+);
+
+section!(
+    /// TLS for POP3, SMTP and LMTP: versions 1.2 and 1.3.
+    Tls {
+        /// A PEM file with the certificate and those between it and its root, the certificate first. Empty: a
+        /// self-signed one is made in the data folder at the first start, for use on this machine alone. It is
+        /// offered to nobody on an address that isn't a loopback address.
+        certificate: Option<PathBuf> = "";
+        /// A PEM file with the certificate's private key. Needed where `tls.certificate` is set.
+        key: Option<PathBuf> = "";
+        /// How long a TLS handshake may take.
+        handshake_timeout: Duration = "30s", "1s" to "5m";
+    }
+);
+
+section!(
+    /// TCP connections of clients. The first four settings find out a client that is gone without a word, together
+    /// within 90 seconds.
+    Net {
+        /// After how much silence a peer is probed (TCP keep-alive).
+        keepalive_idle: Duration = "30s", "1s" to "80s";
+        /// How far the probes are apart.
+        keepalive_interval: Duration = "10s", "1s" to "30s";
+        /// How many probes in a row may stay without an answer.
+        keepalive_probes: u32 = "3", "1" to "10";
+        /// How long sent data may stay without an acknowledgement (TCP_USER_TIMEOUT).
+        user_timeout: Duration = "60s", "10s" to "90s";
+        /// How long a client that is there may take none of what is sent to it, before its connection is closed.
+        write_timeout: Duration = "5m", "10s" to "1h";
+        /// How many connections the system may keep waiting for the node to take them.
+        backlog: u32 = "1024", "1" to "65535";
+    }
+);
+
+section!(
+    /// Who may log in, and how.
+    Auth {
+        /// From where a password may come in clear: `loopback` is this machine, by the client's address; `never`:
+        /// only inside TLS; `always`: from everywhere. SCRAM shows no password and is taken in any case.
+        allow_plaintext: Plaintext = "loopback";
+        /// Networks whose clients are spared the limits and delays per address: webmail, a proxy, this machine.
+        trusted_networks: Vec<IpNet> = "127.0.0.0/8,::1/128";
+        /// When SCRAM-SHA-256 (RFC 7677) is offered: `auto` while every account has keys for it. Some clients take
+        /// it wherever it is offered and don't fall back.
+        scram: Scram = "auto";
+        /// PBKDF2 iterations of the SCRAM keys that are made from now on (RFC 7677 §4 asks for at least 4096).
+        /// The client has to do as many.
+        scram_iterations: u32 = "15000", "4096" to "1000000";
+        /// Memory that one argon2id hash takes. This and the two that follow hold for hashes made from now on.
+        argon2_memory: ByteSize = "19MiB", "8MiB" to "256MiB";
+        /// Passes of one argon2id hash over its memory.
+        argon2_passes: u32 = "2", "1" to "32";
+        /// Lanes of one argon2id hash. They are computed one after the other.
+        argon2_lanes: u32 = "1", "1" to "16";
+        /// How many log-ins may wait for their hash: one a core is made at a time. Further ones are answered with
+        /// `-ERR [SYS/TEMP]`.
+        hash_queue: u32 = "256", "1" to "65536";
+        /// For how many accounts a verified password is remembered (as a keyed hash, never the password itself), so
+        /// that a client that polls doesn't cost an argon2id hash each time. A change of the password voids it at
+        /// once. 0: none.
+        remembered: u32 = "65536", "0" to "10000000";
+        /// After how many failures an address's log-ins are refused without a look, until `auth.failure_time` is
+        /// over; `auth.trusted_networks` aside. The answer to a failure is held back by 1 s and more, 15 s at most.
+        max_failures_per_address: u32 = "100", "1" to "100000";
+        /// The same for one address with one user name. Nobody can lock a user out from elsewhere.
+        max_failures_per_pair: u32 = "10", "1" to "100000";
+        /// How long failures count, from the first of them.
+        failure_time: Duration = "15m", "1m" to "24h";
+        /// How many addresses, and how many pairs, are counted; past that those that began first are forgotten.
+        failure_entries: u32 = "65536", "100" to "10000000";
+    }
+);
+
+section!(
+    /// Mailboxes in use.
+    Mailbox {
+        /// After how much idle time what is held in memory of a mailbox is given up.
+        passivate_after: Duration = "1m", "1s" to "24h";
+    }
+);
+
+section!(
+    /// The log of what happened in mailboxes.
+    Events {
+        /// How long the log keeps what somebody has not read yet. What everybody has read goes at once.
+        retention: Duration = "7d", "1h" to "365d";
+    }
+);
+
+section!(
+    /// The HTTP server for the commands (`/api/v1`), metrics (`/metrics`), probes (`/livez`, `/readyz`) and the
+    /// actors (`/actors`). It has no TLS: on an address that isn't a loopback address the token of `/api/v1` can be
+    /// read on the way.
+    Admin {
+        /// Addresses to listen on. An empty list: off, and the commands work only while the node is stopped.
+        listen: Vec<SocketAddr> = "127.0.0.1:2180";
+        /// The largest request body that is taken.
+        max_request_size: ByteSize = "1MiB", "64KiB" to "64MiB";
+        /// How long a client may take to send the head of a request.
+        request_timeout: Duration = "10s", "1s" to "5m";
+        /// How many connections may be open. Further ones wait.
+        max_connections: u32 = "64", "1" to "10000";
+    }
+);
+
+section!(
+    /// The node's log, on the standard error output.
+    Log {
+        /// `text`, or `json` with one object a line.
+        format: LogFormat = "text";
+        /// What is logged: a level for everything, and after commas others for modules, such as
+        /// `info,mailhorn_core=debug`.
+        levels: Levels = "info,actix_server=warn";
+    }
+);

@@ -1,0 +1,128 @@
+//! What settings must be together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::value::{Plaintext, Value};
+use super::{Problem, Problems, Settings};
+
+/// Within this time a peer that is gone is found out, whatever the single settings are.
+const GONE_PEER_TIME_MAX: Duration = Duration::from_secs(90);
+
+impl Settings {
+    /// Checks the combinations.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong, each with the setting to change and what to do.
+    pub fn verify(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        self.verify_certificate(&mut problems);
+        self.verify_listeners(&mut problems);
+        self.verify_times(&mut problems);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    /// Whether TLS is offered to clients of a listener at `address`: always with a certificate of the operator's,
+    /// else (the self-signed one) only on this machine.
+    #[must_use]
+    pub fn offers_tls(&self, address: SocketAddr) -> bool {
+        self.tls.certificate.is_some() || address.ip().to_canonical().is_loopback()
+    }
+
+    /// Every listener's setting with its addresses.
+    fn listeners(&self) -> [(&'static str, &[SocketAddr]); 5] {
+        [
+            ("smtp.listen", &self.smtp.listen),
+            ("lmtp.listen", &self.lmtp.listen),
+            ("pop3.listen", &self.pop3.listen),
+            ("pop3.listen_tls", &self.pop3.listen_tls),
+            ("admin.listen", &self.admin.listen),
+        ]
+    }
+
+    fn verify_certificate(&self, problems: &mut Vec<Problem>) {
+        match (&self.tls.certificate, &self.tls.key) {
+            (Some(_), None) => {
+                let why = "tls.certificate is set without it; set it to the file with the certificate's private key";
+                problems.push(combination("tls.key", self.tls.key.to_toml(), why));
+            }
+            (None, Some(_)) => {
+                let why = "tls.key is set without it; set it to the file with the key's certificate";
+                problems.push(combination(
+                    "tls.certificate",
+                    self.tls.certificate.to_toml(),
+                    why,
+                ));
+            }
+            _ => {}
+        }
+        if let Some(address) = self
+            .pop3
+            .listen_tls
+            .iter()
+            .find(|address| !self.offers_tls(**address))
+        {
+            let why = "the self-signed certificate is for loopback addresses alone; set tls.certificate and tls.key, \
+                       or listen on a loopback address";
+            problems.push(combination("pop3.listen_tls", address.to_toml(), why));
+        }
+        let in_clear = self.auth.allow_plaintext == Plaintext::Always;
+        let without_tls = self
+            .pop3
+            .listen
+            .iter()
+            .find(|address| !self.offers_tls(**address));
+        if let Some(address) = without_tls.filter(|_| !in_clear) {
+            let why = "clients from elsewhere need STLS to log in, and the self-signed certificate is for loopback \
+                       addresses alone; set tls.certificate and tls.key, or listen on a loopback address, or (where \
+                       something in front of the node does TLS) set auth.allow_plaintext to \"always\"";
+            problems.push(combination("pop3.listen", address.to_toml(), why));
+        }
+    }
+
+    fn verify_listeners(&self, problems: &mut Vec<Problem>) {
+        let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+        for (key, addresses) in self.listeners() {
+            // Port 0 stands for any that is free, so it may be there more than once.
+            for address in addresses.iter().filter(|address| address.port() != 0) {
+                if let Some(other) = taken.insert(*address, key) {
+                    let why = format!("{other} has the same address; give each listener its own");
+                    problems.push(combination(key, address.to_toml(), why));
+                }
+            }
+        }
+    }
+
+    fn verify_times(&self, problems: &mut Vec<Problem>) {
+        let net = &self.net;
+        let probed = net.keepalive_interval.saturating_mul(net.keepalive_probes);
+        let found_out = net.keepalive_idle.saturating_add(probed);
+        if found_out > GONE_PEER_TIME_MAX {
+            let why = format!(
+                "with net.keepalive_interval × net.keepalive_probes a peer that is gone is found out after {}; keep \
+                 it within {}",
+                found_out.to_toml(),
+                GONE_PEER_TIME_MAX.to_toml(),
+            );
+            problems.push(combination(
+                "net.keepalive_idle",
+                net.keepalive_idle.to_toml(),
+                why,
+            ));
+        }
+    }
+}
+
+fn combination(key: &str, value: String, why: impl Into<String>) -> Problem {
+    Problem::Combination {
+        key: key.to_owned(),
+        value,
+        why: why.into(),
+    }
+}
