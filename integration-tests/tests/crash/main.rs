@@ -4,6 +4,10 @@
 //! The number of kills is `MAILHORN_KILLS` (50), the seed of a run `MAILHORN_SEED`; both are printed.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes live in real time, and there is no clock to hand in"
+)]
 #![allow(clippy::print_stdout, reason = "figures are what these tests are for")]
 
 mod clients;
