@@ -80,7 +80,7 @@ pub async fn run(
     let parts = Parts::new(&settings).await?;
     let (fatal, mut failed) = mpsc::channel(1);
     let supervisor = Supervisor::new(Arc::clone(&parts.kinds.supervisor), fatal).start();
-    parts.start_log(&supervisor).await?;
+    parts.start_log(settings.node.name.as_str(), &supervisor).await?;
     parts.operations().finish_removals().await?;
     let admin = admin::start(parts.admin(&settings, &readiness), listeners.admin)?;
     let stop_admin = admin.handle();
@@ -219,12 +219,18 @@ impl Parts {
         })
     }
 
-    async fn start_log(&self, supervisor: &Addr<Supervisor>) -> anyhow::Result<()> {
+    async fn start_log(&self, node: &str, supervisor: &Addr<Supervisor>) -> anyhow::Result<()> {
+        let generation = self.ids.generation();
+        if let Some((_, before)) = self.store.logs().await?.last().filter(|(_, before)| before != node) {
+            tracing::warn!(%before, now = node, "node.name is another one than when this folder was used last");
+        }
+        self.store.begin_log(generation, node).await?;
+        tracing::info!(node, %generation, "the log begins");
         let deps = LogDeps {
             store: Arc::clone(&self.store),
             mailboxes: self.mailboxes.clone(),
             ids: self.ids.clone(),
-            generation: self.ids.generation(),
+            generation,
             options: self.log_options,
             metrics: Arc::clone(&self.metrics),
             kind: Arc::clone(&self.kinds.log),

@@ -13,6 +13,8 @@ pub(crate) enum Table {
     Domains = b'd',
     /// Mailbox → figure.
     Figures = b'f',
+    /// Generation → the node whose log it is.
+    Logs = b'g',
     /// Account id → address.
     AccountIds = b'i',
     /// Generation, number → record.
@@ -64,6 +66,15 @@ pub(crate) fn removed(id: AccountId) -> Vec<u8> {
 
 pub(crate) fn log(generation: Generation) -> Vec<u8> {
     key(Table::Log, &[generation.as_bytes()])
+}
+
+pub(crate) fn log_owner(generation: Generation) -> Vec<u8> {
+    key(Table::Logs, &[generation.as_bytes()])
+}
+
+/// The generation that the key of a log's owner stands for.
+pub(crate) fn owned_log(key: &[u8]) -> Option<Generation> {
+    Some(Generation::from_bytes(key.get(1..)?.try_into().ok()?))
 }
 
 pub(crate) fn record(generation: Generation, number: u64) -> Vec<u8> {

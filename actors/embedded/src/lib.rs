@@ -27,6 +27,7 @@ mod frame;
 mod journal;
 mod keys;
 mod maintain;
+mod logs;
 mod mark;
 mod opened;
 mod options;

@@ -18,8 +18,8 @@ use crate::keys::{self, Table};
 use crate::opened::Opened;
 use crate::rows::{GroupRow, Message, Present, Segment};
 
-/// Records, and notes, that a step trims.
-const TRIMMED_MAX: usize = 10_000;
+/// Records, and notes, that a step trims: a few milliseconds, which the next group commit waits.
+const TRIMMED_MAX: usize = 1_000;
 /// Octets that a step moves, the last chunk aside.
 const MOVED_OCTETS_MAX: usize = 1024 * 1024;
 /// Messages that a step looks at.

@@ -94,6 +94,12 @@ pub(crate) struct Segment {
     pub(crate) sequence: u64,
 }
 
+/// Whose log a generation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogOwner {
+    pub(crate) node: String,
+}
+
 /// When a note was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note(pub(crate) u64);
@@ -164,6 +170,7 @@ impl Row for Message {}
 impl Row for FigureRow {}
 impl Row for Segment {}
 impl Row for Note {}
+impl Row for LogOwner {}
 impl Row for Present {}
 impl Row for GroupRow {}
 impl Row for Domain {}

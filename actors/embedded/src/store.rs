@@ -20,7 +20,7 @@ use crate::keys::{self, Table};
 use crate::opened::Opened;
 use crate::options::{Options, Surroundings};
 use crate::pool::Pool;
-use crate::{commit, maintain, read, start};
+use crate::{commit, logs, maintain, read, start};
 
 /// Most removed accounts that are listed at once. More wait until some were forgotten.
 const REMOVED_LISTED_MAX: usize = 10_000;
@@ -99,6 +99,19 @@ impl MailStore for EmbeddedStore {
 
     async fn commit(&self, group: &Group) -> Result<Committed, CommitError> {
         commit::commit(&self.core, group).map_err(|fault| CommitError(fault.to_string()))
+    }
+
+    async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError> {
+        let (core, node) = (Arc::clone(&self.core), node.to_owned());
+        let begun = self
+            .pool
+            .run(move || logs::begin(&core, generation, node))
+            .await;
+        Ok(begun?)
+    }
+
+    async fn logs(&self) -> Result<Vec<(Generation, String)>, StoreError> {
+        Ok(self.read_blocking(logs::all).await?)
     }
 
     async fn log_end(&self, generation: Generation) -> Result<u64, StoreError> {

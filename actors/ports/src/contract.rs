@@ -56,6 +56,7 @@ macro_rules! mail_store_contract {
             an_expunge_passes_over_what_is_not_there
             octets_stay_until_the_last_reference_goes
             chunks_are_invisible_before_their_change
+            a_log_says_which_node_it_belongs_to
             log_numbers_have_no_holes
             a_group_that_would_leave_a_hole_is_not_made
             a_record_holds_all_that_its_change_needs

@@ -38,6 +38,7 @@ struct State {
     view: BTreeMap<(MailboxId, MessageId), (ViewRow, Bytes)>,
     notes: BTreeMap<NoteKey, Stamp>,
     log: BTreeMap<(Generation, u64), Record>,
+    owners: BTreeMap<Generation, String>,
     last: Option<(Group, Committed)>,
     stamp: Stamp,
     domains: BTreeSet<String>,

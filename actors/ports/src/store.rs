@@ -255,6 +255,21 @@ pub trait MailStore: Debug + Send + Sync {
     /// [`CommitError`]: the outcome is unknown.
     async fn commit(&self, group: &Group) -> Result<Committed, CommitError>;
 
+    /// Says whose log a generation is, before its first record: a record is known by node, generation and number.
+    /// Durable when it returns. What is said of logs without a record left may be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError>;
+
+    /// The logs that were begun and the nodes they belong to, by generation, which is by age.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    async fn logs(&self) -> Result<Vec<(Generation, String)>, StoreError>;
+
     /// The number of the last record of a log; 0 when it has none.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 const RECIPIENTS_MAX: usize = 4;
 /// Most messages that a session retrieves, and that it deletes.
 const RETRIEVED_MAX: usize = 12;
-const DELETED_MAX: usize = 16;
+const DELETED_MAX: usize = 80;
 
 pub(crate) fn user(index: usize) -> String {
     format!("user{index}")

@@ -11,9 +11,9 @@
 #![allow(clippy::print_stdout, reason = "figures are what these tests are for")]
 
 mod clients;
-
-
+mod cutback;
+mod durability;
 mod kills;
 mod ledger;
 mod stage;
-
+mod trace;

@@ -1,10 +1,14 @@
 //! `mailhorn demo`: a node to play with.
 
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use mailhorn_ports::{Clock, Random};
+use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use super::access::{Access, Password};
@@ -32,7 +36,7 @@ pub(super) fn demo(mut sources: Sources) -> anyhow::Result<Exit> {
     // Removed when this is dropped, at the end.
     let throw_away = match &sources.data_dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("mailhorn-demo-").tempdir()?),
+        None => Some(throw_away_folder()?),
     };
     if let Some(folder) = &throw_away {
         sources.data_dir = Some(folder.path().to_path_buf());
@@ -45,6 +49,14 @@ pub(super) fn demo(mut sources: Sources) -> anyhow::Result<Exit> {
         folder.close().context("the throw-away folder can't be removed")?;
     }
     Ok(Exit::Done)
+}
+
+fn throw_away_folder() -> io::Result<TempDir> {
+    let for_owner_alone = Permissions::from_mode(0o700);
+    tempfile::Builder::new()
+        .prefix("mailhorn-demo-")
+        .permissions(for_owner_alone)
+        .tempdir()
 }
 
 /// The passwords of the two users.
@@ -198,6 +210,15 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_throw_away_folder_is_its_owners_alone() {
+        let folder = throw_away_folder().unwrap();
+        assert_eq!(
+            std::fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
 
     #[test]
     fn every_line_to_copy_begins_with_curl_and_has_the_real_ports() {

@@ -81,6 +81,14 @@ impl MailStore for Buggy {
         self.store.commit(group).await
     }
 
+    async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError> {
+        self.store.begin_log(generation, node).await
+    }
+
+    async fn logs(&self) -> Result<Vec<(Generation, String)>, StoreError> {
+        self.store.logs().await
+    }
+
     async fn log_end(&self, generation: Generation) -> Result<u64, StoreError> {
         self.store.log_end(generation).await
     }

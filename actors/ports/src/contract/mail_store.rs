@@ -1,6 +1,6 @@
 //! Clauses of [`MailStore`].
 
-use mailhorn_events::{Added, Event, Expunged, Happening, MessageId, Record, Stamp};
+use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MessageId, Record, Stamp};
 
 use super::World;
 use crate::directory::Directory;
@@ -327,6 +327,19 @@ pub async fn chunks_are_invisible_before_their_change<S: MailStore + Directory>(
     let message = delivery.message;
     world.deliver(delivery).await;
     assert!(world.read(&ann, message).await.is_ok());
+}
+
+/// A record is known by node, generation and number: logs tell their node, and one without records may be forgotten.
+pub async fn a_log_says_which_node_it_belongs_to<S: MailStore + Directory>(store: &S) {
+    let mut world = World::new(store);
+    let ann = world.account("ann@example.org").await;
+    store.begin_log(world.generation, "one").await.unwrap();
+    let delivery = world.delivery(&[&ann], b"\r\n");
+    world.commit(vec![Change::Deliver(delivery)]).await;
+    let later = Generation::from_bytes([0xfe; 16]);
+    store.begin_log(later, "two").await.unwrap();
+    let logs = store.logs().await.unwrap();
+    assert_eq!(logs, [(world.generation, "one".to_owned()), (later, "two".to_owned())]);
 }
 
 /// Groups of any mixture are numbered one after the other, and each log counts by itself.

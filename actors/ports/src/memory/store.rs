@@ -51,6 +51,21 @@ impl MailStore for MemoryStore {
         }
     }
 
+    async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError> {
+        self.begin().await?;
+        let mut state = self.0.lock();
+        let kept: Vec<_> = state.log.keys().map(|(generation, _)| *generation).collect();
+        state.owners.retain(|generation, _| kept.contains(generation));
+        state.owners.insert(generation, node.to_owned());
+        Ok(())
+    }
+
+    async fn logs(&self) -> Result<Vec<(Generation, String)>, StoreError> {
+        self.begin().await?;
+        let owners = self.0.lock().owners.clone();
+        Ok(owners.into_iter().collect())
+    }
+
     async fn log_end(&self, generation: Generation) -> Result<u64, StoreError> {
         self.begin().await?;
         Ok(self.0.lock().log_end(generation))

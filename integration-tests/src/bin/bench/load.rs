@@ -51,7 +51,11 @@ impl Message {
         Self { content }
     }
 
-    /// As DATA sends it, the final dot included.
+    /// As POP3 and DATA send it, the final dot included.
+    pub(crate) fn as_sent(&self) -> &[u8] {
+        &self.content
+    }
+
     fn numbered(&mut self, number: u64) -> &[u8] {
         let digits = format!("{number:0width$}", width = Self::DIGITS);
         let from = Self::NUMBER.len();
