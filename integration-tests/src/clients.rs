@@ -268,7 +268,11 @@ impl Pop3 {
     /// The connection's.
     pub fn answer(&mut self) -> io::Result<Answer<String>> {
         let line = read_text(&mut self.stream)?;
-        Ok(if line.starts_with("+OK") { Ok(line) } else { Err(line) })
+        Ok(if line.starts_with("+OK") {
+            Ok(line)
+        } else {
+            Err(line)
+        })
     }
 
     /// Reads the lines that follow an `+OK`, up to the final dot, as the octets that they stand for.
@@ -325,9 +329,9 @@ impl Pop3 {
         String::from_utf8_lossy(&body)
             .lines()
             .map(|line| {
-                let pair = line.split_once(' ').and_then(|(number, value)| {
-                    Some((number.parse().ok()?, value.parse().ok()?))
-                });
+                let pair = line
+                    .split_once(' ')
+                    .and_then(|(number, value)| Some((number.parse().ok()?, value.parse().ok()?)));
                 pair.ok_or_else(|| wrong(line))
             })
             .collect()

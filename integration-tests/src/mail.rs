@@ -1,11 +1,15 @@
 //! Mail that can be made again from its number, so that what comes back is compared octet by octet and nothing of it
 //! has to be kept.
 
+use std::sync::OnceLock;
+
 use crate::random::Random;
 
 /// The header line that carries the number.
 const NUMBER: &str = "X-Test-Number: ";
-const LINE_OCTETS_MAX: u64 = 100;
+const LINE_OCTETS_MAX: usize = 100;
+/// Lines are cut out of so many printable octets: in a debug build it takes long to make each octet anew.
+const PRINTABLE_OCTETS: usize = 64 * 1024;
 
 /// The content of the message with this number: lines ended by CRLF, some of them with leading dots, about
 /// `size_of(number)` octets.
@@ -38,13 +42,21 @@ pub fn sized_content(number: u64, size: usize) -> Vec<u8> {
         if random.once_in(20) {
             content.extend_from_slice(b"..");
         }
-        for _ in 0..random.below(LINE_OCTETS_MAX) / 8 {
-            let octets = random.number().to_le_bytes();
-            content.extend(octets.map(|octet| b'!' + octet % 94));
-        }
+        let from = random.index(PRINTABLE_OCTETS - LINE_OCTETS_MAX);
+        let to = from + random.index(LINE_OCTETS_MAX);
+        content.extend_from_slice(&printable()[from..to]);
         content.extend_from_slice(b"\r\n");
     }
     content
+}
+
+fn printable() -> &'static [u8] {
+    static PRINTABLE: OnceLock<Vec<u8>> = OnceLock::new();
+    PRINTABLE.get_or_init(|| {
+        let mut random = Random::new(0);
+        let octets = (0..PRINTABLE_OCTETS).map(|_| random.number().to_le_bytes()[0]);
+        octets.map(|octet| b'!' + octet % 94).collect()
+    })
 }
 
 /// The number of a message that came back, by its header.

@@ -1,7 +1,11 @@
 //! The node's log: what tracing tells, on the standard error output, as text or as JSON.
+//!
+//! A thread of its own writes what has gathered: a session that logs doesn't wait for the terminal, and many lines are
+//! one write. The line is bounded; when it is full, whoever logs waits, and no line is lost but by a killed process.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal};
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -10,27 +14,35 @@ use tracing_subscriber::{Layer, fmt, registry};
 use crate::settings::sections::Log;
 use crate::settings::value::{Levels, LogFormat};
 
-/// Begins to log. Once a process.
+/// Lines that wait to be written at most.
+const LINES_WAITING_MAX: usize = 8_192;
+
+/// Begins to log. Once a process. What waits is written out when the guard is dropped.
 ///
 /// # Errors
 ///
 /// When the process logs already.
-pub fn init(settings: &Log) -> anyhow::Result<()> {
+pub fn init(settings: &Log) -> anyhow::Result<WorkerGuard> {
     let filter = targets(&settings.levels);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(false)
+        .buffered_lines_limit(LINES_WAITING_MAX)
+        .thread_name("log-lines")
+        .finish(BufWriter::new(io::stderr()));
     let layer = match settings.format {
         LogFormat::Text => fmt::layer()
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .with_ansi(io::stderr().is_terminal())
             .with_filter(filter)
             .boxed(),
         LogFormat::Json => fmt::layer()
             .json()
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .with_filter(filter)
             .boxed(),
     };
     registry().with(layer).try_init()?;
-    Ok(())
+    Ok(guard)
 }
 
 fn targets(levels: &Levels) -> Targets {

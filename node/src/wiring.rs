@@ -4,13 +4,12 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix::prelude::*;
 use anyhow::Context as _;
 use async_trait::async_trait;
-use mailhorn_core::acceptor::{Accepted, Acceptor, KeepAlive, Service, StartSession};
+use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, KeepAlive, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::Authenticator;
 use mailhorn_core::drain::{self, Drain, DrainWatch};
@@ -19,18 +18,18 @@ use mailhorn_core::mailbox::{LockMode, Mailboxes};
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::pop3_session::{self, AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::read_ahead;
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{self, TransferDeps, TransferOptions, TransferSession};
-use mailhorn_embedded::{EmbeddedStore, Surroundings};
 use mailhorn_ports::{Change, Clock, Directory, Ids, MailStore, Random, StoreError};
 use mailhorn_smtp::Protocol;
 use rustls::ServerConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::admin::{self, ActorsView, AdminParts, Readiness, State};
 use crate::clock::{OsRandom, SystemClock};
 use crate::listeners::{Addresses, Listeners};
-use crate::operations::{Operations, Writer};
+use crate::operations::{Operations, Writer, offline};
 use crate::settings::{Lock, Plaintext, Settings, Threads};
 use crate::tls;
 
@@ -170,7 +169,7 @@ impl Parts {
     async fn new(settings: &Settings) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(OsRandom);
-        let embedded = open_store(settings, &random)?;
+        let embedded = offline::open_store(settings, tokio::runtime::Handle::current())?;
         let seen = embedded.highest_stamp().await?;
         let ids = Ids::new(clock, random, seen);
         let kinds = Arc::new(Kinds::default());
@@ -221,7 +220,13 @@ impl Parts {
 
     async fn start_log(&self, node: &str, supervisor: &Addr<Supervisor>) -> anyhow::Result<()> {
         let generation = self.ids.generation();
-        if let Some((_, before)) = self.store.logs().await?.last().filter(|(_, before)| before != node) {
+        if let Some((_, before)) = self
+            .store
+            .logs()
+            .await?
+            .last()
+            .filter(|(_, before)| before != node)
+        {
             tracing::warn!(%before, now = node, "node.name is another one than when this folder was used last");
         }
         self.store.begin_log(generation, node).await?;
@@ -284,8 +289,11 @@ impl Parts {
             parts: self,
             settings,
             watch: watch.clone(),
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
-            turn: Arc::default(),
+            homes: arbiters
+                .iter()
+                .map(|arbiter| Home::new(arbiter.handle()))
+                .collect(),
+            read_ahead: read_ahead::permits(),
         };
         let lmtp = admission(
             settings,
@@ -344,34 +352,25 @@ impl Parts {
         keep_alive
             .apply(&listener)
             .context("the net.keepalive settings can't be set on a listener")?;
-        let child = format!("{} {}", service.name, listener.local_addr()?);
+        let address = listener.local_addr()?;
         let listener = Arc::new(listener);
-        let (watch, metrics, kind) = (
-            watch.clone(),
-            Arc::clone(&self.metrics),
-            Arc::clone(&self.kinds.acceptor),
-        );
-        let factory = {
-            let kind = Arc::clone(&kind);
-            move |guard| {
-                let (listener, service) = (Arc::clone(&listener), service.clone());
-                Acceptor::new(
-                    listener,
-                    service,
-                    watch.clone(),
-                    Arc::clone(&metrics),
-                    Arc::clone(&kind),
-                    guard,
-                )
-                .start();
-            }
-        };
-        let child = Supervise {
-            child: child.into(),
-            kind,
-            factory: Box::new(factory),
-        };
-        supervisor.send(child).await.context("the supervisor has ended")
+        for home in 0..service.homes.len() {
+            let front = Front {
+                listener: Arc::clone(&listener),
+                service: service.clone(),
+                home,
+                drain: watch.clone(),
+                metrics: Arc::clone(&self.metrics),
+                kind: Arc::clone(&self.kinds.acceptor),
+            };
+            let child = Supervise {
+                child: format!("{} {address} on arbiter {home}", service.name).into(),
+                kind: Arc::clone(&self.kinds.acceptor),
+                factory: Box::new(move |guard| Acceptor::start_at_home(front.clone(), guard)),
+            };
+            supervisor.send(child).await.context("the supervisor has ended")?;
+        }
+        Ok(())
     }
 }
 
@@ -379,8 +378,8 @@ struct Services<'a> {
     parts: &'a Parts,
     settings: &'a Settings,
     watch: DrainWatch,
-    arbiters: Arc<[ArbiterHandle]>,
-    turn: Arc<AtomicUsize>,
+    homes: Arc<[Home]>,
+    read_ahead: Arc<Semaphore>,
 }
 
 impl Services<'_> {
@@ -448,6 +447,7 @@ impl Services<'_> {
             mailboxes: self.parts.mailboxes.clone(),
             log: self.parts.log.clone(),
             auth: Arc::clone(&self.parts.auth),
+            read_ahead: Arc::clone(&self.read_ahead),
             admission: admission.clone(),
             ids: self.parts.ids.clone(),
             drain: self.watch.clone(),
@@ -476,30 +476,15 @@ impl Services<'_> {
         start: StartSession,
         refusal: Arc<[u8]>,
     ) -> Service {
-        let (arbiters, turn) = (Arc::clone(&self.arbiters), Arc::clone(&self.turn));
         Service {
             name,
             limits,
             admission: admission.clone(),
             start,
             refusal,
-            arbiters,
-            turn,
+            homes: Arc::clone(&self.homes),
         }
     }
-}
-
-fn open_store(settings: &Settings, random: &Arc<dyn Random>) -> anyhow::Result<EmbeddedStore> {
-    let surroundings = Surroundings {
-        runtime: tokio::runtime::Handle::current(),
-        random: Arc::clone(random),
-        faults: None,
-    };
-    Ok(EmbeddedStore::open(
-        &settings.store_dir(),
-        settings.embedded_options(),
-        surroundings,
-    )?)
 }
 
 fn admission(settings: &Settings, connections_max: u32, per_address_max: u32) -> Admission {

@@ -1,8 +1,11 @@
-//! The acceptor: one for each address that the node listens on.
+//! The acceptor: one on each arbiter for each address that the node listens on.
 //!
-//! **Owns** a listening socket. **Guarantees** that a connection that comes in gets a session or, where a limit is
-//! reached, one line that says so; that a lack of file descriptors pauses it and doesn't make it spin; and that the
-//! end of the node is seen at once. **Never** speaks a protocol.
+//! **Owns** its copy of a listening socket. **Guarantees** that a connection that comes in gets a session or, where a
+//! limit is reached, one line that says so; that a lack of file descriptors pauses it and doesn't make it spin; and
+//! that the end of the node is seen at once. **Never** speaks a protocol.
+//!
+//! The arbiter that accepts a connection keeps it, which saves a wake-up and two changes of the reactor's list, unless
+//! it has clearly more sessions than another one: then that one gets it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -54,15 +57,66 @@ impl KeepAlive {
     }
 }
 
+/// How many sessions more than the least busy arbiter one may have before it hands new ones over.
+pub const IMBALANCE_MAX: usize = 1;
+
+/// A connection's socket, on its way to a session.
+#[derive(Debug)]
+pub enum Socket {
+    /// Known to the reactor of this arbiter.
+    Here(tokio::net::TcpStream),
+    /// Accepted elsewhere, not blocking.
+    Elsewhere(TcpStream),
+}
+
 /// A connection that was let in.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The socket, not blocking.
-    pub stream: TcpStream,
+    /// The socket.
+    pub socket: Socket,
     /// The client.
     pub peer: SocketAddr,
     /// Its place among the connections.
     pub permit: ConnectionPermit,
+    /// Its place on its arbiter.
+    pub seat: Seat,
+}
+
+/// An arbiter that has sessions.
+#[derive(Debug, Clone)]
+pub struct Home {
+    arbiter: ArbiterHandle,
+    sessions: Arc<AtomicUsize>,
+}
+
+impl Home {
+    /// An arbiter without sessions.
+    #[must_use]
+    pub fn new(arbiter: ArbiterHandle) -> Self {
+        Self {
+            arbiter,
+            sessions: Arc::default(),
+        }
+    }
+
+    fn sessions(&self) -> usize {
+        self.sessions.load(Relaxed)
+    }
+
+    fn seat(&self) -> Seat {
+        self.sessions.fetch_add(1, Relaxed);
+        Seat(Arc::clone(&self.sessions))
+    }
+}
+
+/// A session's place on its arbiter.
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Starts a session on the arbiter on which it is called.
@@ -81,10 +135,8 @@ pub struct Service {
     pub start: StartSession,
     /// What a connection is told that may not come in; empty under TLS, where nothing can be said yet.
     pub refusal: Arc<[u8]>,
-    /// Where sessions live: all of them in turn.
-    pub arbiters: Arc<[ArbiterHandle]>,
-    /// The arbiter that is next. Shared by all acceptors, so that they spread together.
-    pub turn: Arc<AtomicUsize>,
+    /// Where sessions live.
+    pub homes: Arc<[Home]>,
 }
 
 impl std::fmt::Debug for Service {
@@ -95,39 +147,48 @@ impl std::fmt::Debug for Service {
     }
 }
 
+/// What an acceptor works with.
+#[derive(Debug, Clone)]
+pub struct Front {
+    /// Not blocking, its options set. All acceptors of an address share one queue of clients.
+    pub listener: Arc<TcpListener>,
+    /// What is served.
+    pub service: Service,
+    /// Which of the service's homes this acceptor runs on.
+    pub home: usize,
+    /// The node's end.
+    pub drain: DrainWatch,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// The kind's counters.
+    pub kind: Arc<Kind>,
+}
+
 /// The acceptor.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: Arc<TcpListener>,
-    service: Service,
-    drain: DrainWatch,
-    metrics: Arc<Metrics>,
-    kind: Arc<Kind>,
+    front: Front,
     guard: ExitGuard,
     _alive: Alive,
 }
 
 impl Acceptor {
-    /// An acceptor for `listener`, which does not block and has its options set.
-    #[must_use]
-    pub fn new(
-        listener: Arc<TcpListener>,
-        service: Service,
-        drain: DrainWatch,
-        metrics: Arc<Metrics>,
-        kind: Arc<Kind>,
-        guard: ExitGuard,
-    ) -> Self {
-        let alive = kind.born();
-        Self {
-            listener,
-            service,
-            drain,
-            metrics,
-            kind,
+    /// Starts an acceptor on its home.
+    pub fn start_at_home(front: Front, guard: ExitGuard) {
+        let Some(home) = front
+            .service
+            .homes
+            .get(front.home)
+            .map(|home| home.arbiter.clone())
+        else {
+            return;
+        };
+        let alive = front.kind.born();
+        Self::start_in_arbiter(&home, move |_| Self {
+            front,
             guard,
             _alive: alive,
-        }
+        });
     }
 }
 
@@ -135,29 +196,14 @@ impl Actor for Acceptor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let worker = Worker {
-            listener: Arc::clone(&self.listener),
-            service: self.service.clone(),
-            drain: self.drain.clone(),
-            metrics: Arc::clone(&self.metrics),
-            kind: Arc::clone(&self.kind),
-        };
-        ctx.spawn(worker.run().into_actor(self).map(|how, act, ctx| {
+        ctx.spawn(self.front.clone().run().into_actor(self).map(|how, act, ctx| {
             act.guard.ends(how);
             ctx.stop();
         }));
     }
 }
 
-struct Worker {
-    listener: Arc<TcpListener>,
-    service: Service,
-    drain: DrainWatch,
-    metrics: Arc<Metrics>,
-    kind: Arc<Kind>,
-}
-
-impl Worker {
+impl Front {
     async fn run(mut self) -> Exit {
         // A copy of the socket: the next acceptor, should this one panic, goes on with the same queue of clients.
         let listener = match self
@@ -186,7 +232,28 @@ impl Worker {
 
     fn accepted(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
         let begun = Instant::now();
-        // The session's arbiter has a reactor of its own: the socket leaves this one's.
+        match self.service.admission.connection(peer.ip()) {
+            Ok(permit) => self.start(stream, peer, permit),
+            Err(refusal) => self.refuse(&stream, peer, refusal),
+        }
+        self.kind.handled(1, begun);
+    }
+
+    fn start(&self, stream: tokio::net::TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+        let homes = &self.service.homes;
+        let Some(here) = homes.get(self.home) else { return };
+        let other = homes.iter().min_by_key(|home| home.sessions());
+        let other = other.filter(|other| other.sessions().saturating_add(IMBALANCE_MAX) < here.sessions());
+        let Some(other) = other else {
+            let seat = here.seat();
+            return (self.service.start)(Accepted {
+                socket: Socket::Here(stream),
+                peer,
+                permit,
+                seat,
+            });
+        };
+        // The other arbiter has a reactor of its own: the socket leaves this one's.
         let stream = match stream.into_std() {
             Ok(stream) => stream,
             Err(error) => {
@@ -194,36 +261,26 @@ impl Worker {
                 return;
             }
         };
-        match self.service.admission.connection(peer.ip()) {
-            Ok(permit) => self.start(Accepted { stream, peer, permit }),
-            Err(refusal) => self.refuse(&stream, peer, refusal),
-        }
-        self.kind.handled(1, begun);
-    }
-
-    fn start(&self, accepted: Accepted) {
-        let turn = self.service.turn.fetch_add(1, Relaxed);
-        let arbiters = &self.service.arbiters;
-        let Some(arbiter) = turn
-            .checked_rem(arbiters.len())
-            .and_then(|turn| arbiters.get(turn))
-        else {
-            return;
+        let accepted = Accepted {
+            socket: Socket::Elsewhere(stream),
+            peer,
+            permit,
+            seat: other.seat(),
         };
         let start = Arc::clone(&self.service.start);
         // What waits here is bounded by the permits.
-        if !arbiter.spawn_fn(move || start(accepted)) {
+        if !other.arbiter.spawn_fn(move || start(accepted)) {
             tracing::debug!("a connection came while the node ended");
         }
     }
 
-    fn refuse(&self, mut stream: &TcpStream, peer: SocketAddr, refusal: Refusal) {
+    fn refuse(&self, stream: &tokio::net::TcpStream, peer: SocketAddr, refusal: Refusal) {
         let [total, address] = self.service.limits;
         let limit = if refusal == Refusal::Total { total } else { address };
         self.metrics.limit(limit);
         tracing::info!(%peer, limit, service = self.service.name, "a connection was refused");
         // A fresh socket takes one line without blocking; if it doesn't, the client sees the end instead.
-        drop(io::Write::write(&mut stream, &self.service.refusal));
+        drop(stream.try_write(&self.service.refusal));
     }
 
     async fn failed(&self, error: &io::Error) {

@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod observe;
 pub mod pop3_session;
+pub mod read_ahead;
 pub mod supervisor;
 pub mod transfer_session;
 pub mod transport;

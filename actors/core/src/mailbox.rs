@@ -1,17 +1,18 @@
 //! The mailbox actor: one for each mailbox in use on this node.
 //!
 //! **Owns** the mailbox's view as a shared snapshot, and its maildrop lock. **Guarantees** that a snapshot given after
-//! a change was answered shows the change: the log tells the mailbox before it answers, and both come through the
-//! same queue. **Never** changes anything: changes go through the log, and a delivery doesn't load a view.
+//! a change was answered shows the change: the log notes every change in the mailbox before it answers. **Never**
+//! changes anything: changes go through the log, and a delivery doesn't load a view.
 //!
-//! It lives on the arbiter of the session that first asked for it, and ends when nobody has used it for a while.
+//! It lives on the arbiter of the session that first asked for it, and ends when nobody has used it for a while. What
+//! it owns, sessions of other arbiters and the log reach through [`Shared`] without a message: a poll of a mailbox
+//! that is in use wakes no other thread.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::WeakAddr;
-use actix::fut;
 use actix::prelude::*;
 use mailhorn_events::{AccountId, Event, Happening, MailboxId, MessageId};
 use mailhorn_pop3::{Maildrop, UniqueId};
@@ -141,6 +142,8 @@ pub enum LockMode {
 #[derive(Debug, Default)]
 struct LockState {
     holders: usize,
+    /// When the last holder went.
+    released: Option<Instant>,
     waiting: VecDeque<oneshot::Sender<MaildropLock>>,
 }
 
@@ -154,8 +157,10 @@ struct Lock {
 pub struct MaildropLock(Arc<Lock>);
 
 impl Lock {
-    fn holders(&self) -> usize {
-        self.state.lock().holders
+    /// How many hold it, and when the last one went.
+    fn use_so_far(&self) -> (usize, Option<Instant>) {
+        let state = self.state.lock();
+        (state.holders, state.released)
     }
 
     /// Takes the lock now, or a place in the line for it, or neither.
@@ -185,6 +190,7 @@ impl Drop for MaildropLock {
             let next = state.waiting.pop_front();
             if next.is_none() {
                 state.holders = state.holders.saturating_sub(1);
+                state.released = Some(Instant::now());
             }
             next
         };
@@ -214,16 +220,72 @@ pub struct OpenMaildrop {
     pub lock: MaildropLock,
 }
 
+/// The view, as far as it was read, and what came since.
+#[derive(Debug, Default)]
+struct View {
+    /// Read at the first snapshot, and again after it was forgotten.
+    listing: Option<Arc<Listing>>,
+    /// Applied when somebody asks, so that a busy mailbox that nobody reads costs little.
+    unapplied: VecDeque<Happening>,
+    /// More came than is kept: a listing that is being read now may lack some of it.
+    missed: bool,
+}
+
+impl View {
+    fn changed(&mut self, happening: &Happening) {
+        if self.unapplied.len() < UNAPPLIED_CHANGES_MAX {
+            self.unapplied.push_back(happening.clone());
+        } else {
+            *self = Self {
+                missed: true,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The listing with all that came, unless it has to be read.
+    fn current(&mut self) -> Option<Arc<Listing>> {
+        let shared = self.listing.as_mut()?;
+        if !self.unapplied.is_empty() {
+            // Changed in place, or in a copy while a session still numbers by the old one.
+            let listing = Arc::make_mut(shared);
+            for happening in self.unapplied.drain(..) {
+                listing.apply(&happening);
+            }
+        }
+        Some(Arc::clone(shared))
+    }
+
+    /// A listing was read; what came while it was read is applied on top, for which it does not matter whether the
+    /// listing shows it already. `None` when too much came.
+    fn was_read(&mut self, listing: Listing) -> Option<Arc<Listing>> {
+        if std::mem::take(&mut self.missed) {
+            self.unapplied.clear();
+            return None;
+        }
+        self.listing = Some(Arc::new(listing));
+        self.current()
+    }
+}
+
+/// What a mailbox's actor shares with sessions and with the log.
+#[derive(Debug, Default)]
+struct Shared {
+    lock: Arc<Lock>,
+    view: Mutex<View>,
+}
+
 struct Known {
     address: WeakAddr<Mailbox>,
+    shared: Weak<Shared>,
     lock: Weak<Lock>,
 }
 
 /// The mailboxes in use on this node, by id.
 #[derive(Clone)]
-pub struct Mailboxes(Arc<Shared>);
+pub struct Mailboxes(Arc<InUse>);
 
-struct Shared {
+struct InUse {
     known: Mutex<HashMap<MailboxId, Known>>,
     store: Arc<dyn MailStore>,
     idle: Duration,
@@ -243,7 +305,7 @@ impl Mailboxes {
     /// None in use. An actor that nobody uses ends after `idle`.
     #[must_use]
     pub fn new(store: Arc<dyn MailStore>, idle: Duration, kind: Arc<Kind>, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(InUse {
             known: Mutex::default(),
             store,
             idle,
@@ -264,8 +326,8 @@ impl Mailboxes {
         wait: Duration,
     ) -> Result<OpenMaildrop, OpenError> {
         let mailbox = MailboxId::inbox(account);
-        let (address, lock) = self.get(mailbox);
-        let lock = match lock.take(mode) {
+        let (address, shared) = self.get(mailbox);
+        let lock = match shared.lock.take(mode) {
             Ok(lock) => lock,
             Err(None) => return Err(OpenError::InUse),
             Err(Some(turn)) => match tokio::time::timeout(wait, turn).await {
@@ -273,38 +335,38 @@ impl Mailboxes {
                 Ok(Err(_)) | Err(_) => return Err(OpenError::InUse),
             },
         };
-        // The actor may have ended between the two steps: then another one is started for it, once.
-        let listed = match address.send(Snapshot).await {
-            Ok(listed) => listed,
-            Err(_) => match self.get(mailbox).0.send(Snapshot).await {
-                Ok(listed) => listed,
-                Err(_) => Err(StoreError::Unavailable("the mailbox's actor ended".into())),
-            },
+        let current = shared.view.lock().current();
+        let listing = match current {
+            Some(listing) => listing,
+            None => self
+                .read(mailbox, address)
+                .await
+                .map_err(OpenError::Unavailable)?,
         };
-        let listing = listed.map_err(OpenError::Unavailable)?;
         Ok(OpenMaildrop { listing, lock })
     }
 
-    /// Tells the mailbox, if it is in use, what happened in it.
+    /// Asks the actor to read the listing. Should it end over that, another one is started for it, once.
+    async fn read(&self, mailbox: MailboxId, address: Addr<Mailbox>) -> Result<Arc<Listing>, StoreError> {
+        if let Ok(listed) = address.send(Snapshot).await {
+            return listed;
+        }
+        match self.get(mailbox).0.send(Snapshot).await {
+            Ok(listed) => listed,
+            Err(_) => Err(StoreError::Unavailable("the mailbox's actor ended".into())),
+        }
+    }
+
+    /// Notes in the mailbox, if it is in use, what happened in it.
     pub fn changed(&self, event: &Event) {
-        let address = {
-            let known = self.0.known.lock();
-            known
-                .get(&event.mailbox)
-                .and_then(|known| known.address.upgrade())
-        };
-        let Some(address) = address else { return };
-        self.0.kind.queued();
-        if address
-            .try_send(Changed {
-                happening: event.happening.clone(),
-            })
-            .is_err()
-        {
-            self.0.kind.taken(1);
-            self.0.metrics.limit("mailbox_queue_max");
-            // It missed something: nobody may be shown its view again.
-            self.forget(event.mailbox, &address.downgrade());
+        let shared = self
+            .0
+            .known
+            .lock()
+            .get(&event.mailbox)
+            .and_then(|known| known.shared.upgrade());
+        if let Some(shared) = shared {
+            shared.view.lock().changed(&event.happening);
         }
     }
 
@@ -314,35 +376,37 @@ impl Mailboxes {
         self.0.known.lock().len()
     }
 
-    fn get(&self, mailbox: MailboxId) -> (Addr<Mailbox>, Arc<Lock>) {
+    fn get(&self, mailbox: MailboxId) -> (Addr<Mailbox>, Arc<Shared>) {
         let mut known = self.0.known.lock();
-        // A lock outlives its actor when that panicked under a session: the session still holds it.
-        let lock = known.get(&mailbox).and_then(|known| known.lock.upgrade());
-        let lock = lock.unwrap_or_default();
-        let living = known
-            .get(&mailbox)
+        let before = known.get(&mailbox);
+        let shared = before.and_then(|known| known.shared.upgrade());
+        let living = before
             .and_then(|known| known.address.upgrade())
             .filter(Addr::connected);
-        let address = living.unwrap_or_else(|| {
-            let actor = Mailbox {
-                mailbox,
-                mailboxes: self.clone(),
-                lock: Arc::clone(&lock),
-                view: None,
-                unapplied: VecDeque::new(),
-                used: Instant::now(),
-                _alive: self.0.kind.born(),
-            };
-            actor.start()
+        if let (Some(address), Some(shared)) = (living, shared.as_ref()) {
+            return (address, Arc::clone(shared));
+        }
+        // The lock outlives an actor that panicked under a session, for the session holds it; the view does not.
+        let lock = before.and_then(|known| known.lock.upgrade());
+        let shared = Arc::new(Shared {
+            lock: lock.unwrap_or_default(),
+            view: Mutex::default(),
         });
-        known.insert(
+        let actor = Mailbox {
             mailbox,
-            Known {
-                address: address.downgrade(),
-                lock: Arc::downgrade(&lock),
-            },
-        );
-        (address, lock)
+            mailboxes: self.clone(),
+            shared: Arc::clone(&shared),
+            used: Instant::now(),
+            _alive: self.0.kind.born(),
+        };
+        let address = actor.start();
+        let entry = Known {
+            address: address.downgrade(),
+            shared: Arc::downgrade(&shared),
+            lock: Arc::downgrade(&shared.lock),
+        };
+        known.insert(mailbox, entry);
+        (address, shared)
     }
 
     fn forget(&self, mailbox: MailboxId, address: &WeakAddr<Mailbox>) {
@@ -353,27 +417,16 @@ impl Mailboxes {
     }
 }
 
-/// The mailbox's messages now.
+/// Read the mailbox's messages, if they are not read yet.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Arc<Listing>, StoreError>")]
 struct Snapshot;
-
-/// This happened, and is durable.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Changed {
-    happening: Happening,
-}
 
 /// One mailbox.
 struct Mailbox {
     mailbox: MailboxId,
     mailboxes: Mailboxes,
-    lock: Arc<Lock>,
-    /// Read at the first snapshot, and again after it was forgotten.
-    view: Option<Arc<Listing>>,
-    /// What came in since `view`: applied when somebody asks, so that a busy mailbox that nobody reads costs little.
-    unapplied: VecDeque<Happening>,
+    shared: Arc<Shared>,
     used: Instant,
     _alive: Alive,
 }
@@ -394,8 +447,11 @@ impl Mailbox {
     fn passivate_later(&mut self, after: Duration, ctx: &mut Context<Self>) {
         ctx.run_later(after, |act, ctx| {
             let idle = act.mailboxes.0.idle;
-            let unused = act.used.elapsed();
-            if act.lock.holders() > 0 {
+            let (holders, released) = act.shared.lock.use_so_far();
+            let unused = released
+                .map_or(act.used, |released| released.max(act.used))
+                .elapsed();
+            if holders > 0 {
                 act.passivate_later(idle, ctx);
             } else if unused >= idle || act.mailboxes.in_use() > IDLE_MAILBOXES_MAX {
                 ctx.stop();
@@ -404,58 +460,33 @@ impl Mailbox {
             }
         });
     }
-
-    fn current(&mut self) -> Option<Arc<Listing>> {
-        let view = self.view.as_mut()?;
-        if !self.unapplied.is_empty() {
-            // Changed in place, or in a copy while a session still numbers by the old one.
-            let listing = Arc::make_mut(view);
-            for happening in self.unapplied.drain(..) {
-                listing.apply(&happening);
-            }
-        }
-        Some(Arc::clone(view))
-    }
-}
-
-impl Handler<Changed> for Mailbox {
-    type Result = ();
-
-    fn handle(&mut self, message: Changed, _: &mut Self::Context) {
-        self.mailboxes.0.kind.taken(1);
-        let begun = Instant::now();
-        if self.view.is_some() {
-            self.unapplied.push_back(message.happening);
-            if self.unapplied.len() > UNAPPLIED_CHANGES_MAX {
-                self.view = None;
-                self.unapplied.clear();
-            }
-        }
-        self.mailboxes.0.kind.handled(1, begun);
-    }
 }
 
 impl Handler<Snapshot> for Mailbox {
-    /// Nothing comes between: what the log tells while the listing is read waits in the queue, and is applied after.
+    /// Nothing comes between, so one reading serves all who ask meanwhile.
     type Result = AtomicResponse<Self, Result<Arc<Listing>, StoreError>>;
 
     fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
         let begun = Instant::now();
         self.used = begun;
-        if let Some(listing) = self.current() {
-            self.mailboxes.0.kind.handled(1, begun);
-            return AtomicResponse::new(Box::pin(fut::ready(Ok(listing))));
-        }
         let store = Arc::clone(&self.mailboxes.0.store);
-        let mailbox = self.mailbox;
-        let read = async move { read_listing(store.as_ref(), mailbox).await };
+        let (mailbox, shared) = (self.mailbox, Arc::clone(&self.shared));
+        let read = async move {
+            loop {
+                if let Some(listing) = shared.view.lock().current() {
+                    return Ok(listing);
+                }
+                let listing = read_listing(store.as_ref(), mailbox).await?;
+                if let Some(listing) = shared.view.lock().was_read(listing) {
+                    return Ok(listing);
+                }
+            }
+        };
         AtomicResponse::new(Box::pin(read.into_actor(self).map(
             move |read, act: &mut Self, _| {
                 act.mailboxes.0.metrics.stored("list", begun);
                 act.mailboxes.0.kind.handled(1, begun);
-                let listing = Arc::new(read?);
-                act.view = Some(Arc::clone(&listing));
-                Ok(listing)
+                read
             },
         )))
     }

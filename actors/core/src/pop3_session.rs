@@ -4,6 +4,7 @@
 //! **Guarantees** that commands are answered in order, that nothing is removed but by QUIT, and that `+OK` to QUIT
 //! comes after the removal is durable. **Never** restarted: the client connects again.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use mailhorn_pop3::{
 };
 use mailhorn_ports::{Account, Change, Expunge, Ids, MailStore, Part, ReadError};
 use rustls::ServerConfig;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::acceptor::Accepted;
+use crate::acceptor::{Accepted, Seat};
 use crate::admission::{Admission, ConnectionPermit, UserPermit};
 use crate::auth::{Authenticator, Login, ScramTicket};
 use crate::drain::DrainWatch;
@@ -28,6 +30,7 @@ use crate::log::{LogHandle, Outcome};
 use crate::mailbox::{Listing, LockMode, Mailboxes, MaildropLock, OpenError};
 use crate::metrics::{LogInLabels, Metrics};
 use crate::observe::{Alive, Kind};
+use crate::read_ahead::{READ_AHEAD_MESSAGES_MAX, READ_AHEAD_OCTETS_MAX, ReadAhead};
 use crate::transport::Connection;
 
 /// Reply octets that are gathered before they are sent. What a session holds of a message at most is this, a chunk
@@ -83,6 +86,8 @@ pub struct Pop3Deps {
     pub log: LogHandle,
     /// Passwords.
     pub auth: Arc<Authenticator>,
+    /// Permits for reading ahead.
+    pub read_ahead: Arc<Semaphore>,
     /// Who may come in.
     pub admission: Admission,
     /// Time and names.
@@ -178,12 +183,14 @@ struct Conversation {
     out: Vec<u8>,
     session: Session<Arc<Listing>>,
     body: Option<Body>,
+    ahead: ReadAhead,
     account: Option<Arc<Account>>,
     scram: Option<ScramTicket>,
     // Fields are dropped in this order: the maildrop is free before the connection's place is.
     lock: Option<MaildropLock>,
     user_permit: Option<UserPermit>,
     _permit: ConnectionPermit,
+    _seat: Seat,
     drain: DrainWatch,
     alive: Alive,
 }
@@ -207,7 +214,7 @@ impl Conversation {
         }: Begin,
     ) -> io::Result<Box<Self>> {
         let alive = deps.kind.born();
-        let connection = Connection::new(accepted.stream, accepted.peer)?;
+        let connection = Connection::new(accepted.socket, accepted.peer)?;
         let channel = if implicit_tls {
             Channel::Tls
         } else {
@@ -220,11 +227,13 @@ impl Conversation {
             out: Vec::new(),
             session,
             body: None,
+            ahead: ReadAhead::default(),
             account: None,
             scram: None,
             lock: None,
             user_permit: None,
             _permit: accepted.permit,
+            _seat: accepted.seat,
             drain: deps.drain.clone(),
             alive,
             deps,
@@ -469,7 +478,7 @@ impl Conversation {
     }
 
     async fn open_body(&mut self, index: usize) -> Answer<Arc<Listing>> {
-        match self.read_part(index, 0).await {
+        match self.first_part(index).await {
             Ok(part) => {
                 self.body = Some(Body { index, part });
                 Answer::Body
@@ -484,6 +493,36 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    /// The first part of a message, and while the client goes on in order those of the next ones with it.
+    async fn first_part(&mut self, index: usize) -> Result<Part, ReadError> {
+        let in_order = self.ahead.expects(index);
+        if let Some(part) = self.ahead.take(index) {
+            return Ok(part);
+        }
+        let permit = Arc::clone(&self.deps.read_ahead).try_acquire_owned();
+        if let (true, Ok(permit), Some(account), Some(listing)) =
+            (in_order, permit, &self.account, self.session.maildrop())
+        {
+            let messages: Vec<_> = (index..)
+                .map_while(|index| listing.message(index))
+                .take(READ_AHEAD_MESSAGES_MAX)
+                .collect();
+            let begun = Instant::now();
+            let mailbox = MailboxId::inbox(account.id);
+            let parts = self
+                .deps
+                .store
+                .read_ahead(mailbox, &messages, READ_AHEAD_OCTETS_MAX);
+            let mut parts = VecDeque::from(parts.await);
+            self.deps.metrics.stored("read", begun);
+            if let Some(part) = parts.pop_front() {
+                self.ahead.keep(index, parts, permit);
+                return Ok(part);
+            }
+        }
+        self.read_part(index, 0).await
     }
 
     async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {

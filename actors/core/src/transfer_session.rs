@@ -18,7 +18,7 @@ use mailhorn_smtp::{
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
-use crate::acceptor::Accepted;
+use crate::acceptor::{Accepted, Seat};
 use crate::admission::ConnectionPermit;
 use crate::delivery::{Incoming, Notes, Resolved};
 use crate::drain::DrainWatch;
@@ -78,7 +78,9 @@ impl TransferSession {
     /// A session for a connection that was accepted.
     #[must_use]
     pub fn new(accepted: Accepted, deps: Arc<TransferDeps>) -> Self {
-        Self { begin: Some((accepted, deps)) }
+        Self {
+            begin: Some((accepted, deps)),
+        }
     }
 }
 
@@ -86,7 +88,9 @@ impl Actor for TransferSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((accepted, deps)) = self.begin.take() else { return ctx.stop() };
+        let Some((accepted, deps)) = self.begin.take() else {
+            return ctx.stop();
+        };
         match Conversation::begin(accepted, deps) {
             // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
             Ok(conversation) => ctx.wait(conversation.run().into_actor(self).map(|(), _, ctx| ctx.stop())),
@@ -118,12 +122,13 @@ struct Conversation {
     unread: Notes,
     drain: DrainWatch,
     _permit: ConnectionPermit,
+    _seat: Seat,
     alive: Alive,
 }
 
 impl Conversation {
     fn begin(accepted: Accepted, deps: Arc<TransferDeps>) -> io::Result<Box<Self>> {
-        let connection = Connection::new(accepted.stream, accepted.peer)?;
+        let connection = Connection::new(accepted.socket, accepted.peer)?;
         Ok(Box::new(Self {
             session: Session::new(Arc::clone(&deps.options.session), Security::Plain),
             connection,
@@ -135,6 +140,7 @@ impl Conversation {
             alive: deps.kind.born(),
             drain: deps.drain.clone(),
             _permit: accepted.permit,
+            _seat: accepted.seat,
             deps,
         }))
     }

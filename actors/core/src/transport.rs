@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::acceptor::Socket;
+
 /// Octets that one read takes at most. On the stack and only while a read runs: an idle session has no read buffer.
 pub const READ_OCTETS_MAX: usize = 16 * 1024;
 
@@ -45,9 +47,13 @@ impl Connection {
     /// # Errors
     ///
     /// When the runtime can't watch the socket.
-    pub fn new(stream: std::net::TcpStream, peer: SocketAddr) -> io::Result<Self> {
+    pub fn new(socket: Socket, peer: SocketAddr) -> io::Result<Self> {
+        let stream = match socket {
+            Socket::Here(stream) => stream,
+            Socket::Elsewhere(stream) => TcpStream::from_std(stream)?,
+        };
         Ok(Self {
-            io: Io::Plain(TcpStream::from_std(stream)?),
+            io: Io::Plain(stream),
             peer,
         })
     }

@@ -110,3 +110,25 @@ fn chunk(opened: &Opened, id: MessageId, message: &Message, index: u32) -> Resul
         _ => Ok(None),
     }
 }
+
+/// First parts of messages, until they hold `octets_max` octets or one can't be read.
+pub(crate) fn ahead(
+    opened: &Opened,
+    mailbox: MailboxId,
+    messages: &[MessageId],
+    octets_max: usize,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut octets = 0usize;
+    for message in messages {
+        let Ok(Ok(part)) = part(opened, mailbox, *message, 0) else {
+            break;
+        };
+        octets = octets.saturating_add(part.octets.len());
+        parts.push(part);
+        if octets >= octets_max {
+            break;
+        }
+    }
+    parts
+}

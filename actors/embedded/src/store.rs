@@ -103,10 +103,7 @@ impl MailStore for EmbeddedStore {
 
     async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError> {
         let (core, node) = (Arc::clone(&self.core), node.to_owned());
-        let begun = self
-            .pool
-            .run(move || logs::begin(&core, generation, node))
-            .await;
+        let begun = self.pool.run(move || logs::begin(&core, generation, node)).await;
         Ok(begun?)
     }
 
@@ -157,6 +154,13 @@ impl MailStore for EmbeddedStore {
     async fn read(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
         self.read_blocking(move |opened| read::part(opened, mailbox, message, part))
             .await?
+    }
+
+    async fn read_ahead(&self, mailbox: MailboxId, messages: &[MessageId], octets_max: usize) -> Vec<Part> {
+        let messages = messages.to_vec();
+        let read = move |opened: &Opened| Ok(read::ahead(opened, mailbox, &messages, octets_max));
+        // What can't be read now is told to whoever asks for it by itself.
+        self.read_blocking(read).await.unwrap_or_default()
     }
 
     async fn maintain(&self, retention: Retention) -> Result<Maintained, StoreError> {

@@ -9,7 +9,10 @@
 //!
 //! The expression is evaluated within an async function and may await.
 
-#![expect(clippy::unwrap_used, reason = "a clause is a test: it fails where the store does")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a clause is a test: it fails where the store does"
+)]
 
 pub mod directory;
 pub mod mail_store;

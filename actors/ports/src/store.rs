@@ -322,6 +322,11 @@ pub trait MailStore: Debug + Send + Sync {
     /// [`ReadError`].
     async fn read(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError>;
 
+    /// The first parts of messages, in their order, until together they hold `octets_max` octets or one can't be
+    /// read: what a reader who takes one message after the other will ask for next, in one go. The first is read in
+    /// any case; one that can't be read ends the answer and is told when it is asked for by itself.
+    async fn read_ahead(&self, mailbox: MailboxId, messages: &[MessageId], octets_max: usize) -> Vec<Part>;
+
     /// A bounded step of housekeeping: trims the log and the notes, gives space back. Called by the writer, between
     /// groups.
     ///

@@ -76,7 +76,12 @@ fn lines_of_5000_octets() -> Vec<u8> {
 
 fn field_of_5000_octets() -> Vec<u8> {
     let field = format!("X-Long: {}\r\n", "y".repeat(4_992));
-    [field.into_bytes(), header("a field of 5,000 octets"), b"body\r\n".to_vec()].concat()
+    [
+        field.into_bytes(),
+        header("a field of 5,000 octets"),
+        b"body\r\n".to_vec(),
+    ]
+    .concat()
 }
 
 /// What base64 of octets without a pattern looks like.

@@ -34,7 +34,11 @@ pub(crate) fn there_are(programs: &[&str]) -> bool {
 }
 
 /// A program with its arguments, with a limit on its time and without what the tester's own home would tell it.
-pub(crate) fn program<S: AsRef<OsStr>>(home: &Path, name: &str, args: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn program<S: AsRef<OsStr>>(
+    home: &Path,
+    name: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
     let mut command = Command::new("timeout");
     command
         .args([PATIENCE, name])
@@ -85,31 +89,26 @@ pub(crate) fn said(output: &Output) -> String {
 
 /// A file that only its owner can read: several mail programs take their settings from no other.
 pub(crate) fn private_file(folder: &Path, name: &str, content: &str) -> PathBuf {
-    let path = folder.join(name);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path);
-    file.and_then(|mut file| file.write_all(content.as_bytes()))
-        .expect("a file can be written");
-    path
+    file_with_mode(&folder.join(name), content, 0o600)
 }
 
-/// A program that puts each message from its standard input into a file of its own.
-pub(crate) fn delivery_agent(home: &Path, folder: &Path) -> PathBuf {
-    let script = format!("#!/bin/sh\nexec cat >\"$(mktemp '{}/XXXXXXXXXX')\"\n", folder.display());
-    let path = home.join("deliver");
+fn file_with_mode(path: &Path, content: &str, mode: u32) -> PathBuf {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o700)
-        .open(&path);
-    file.and_then(|mut file| file.write_all(script.as_bytes()))
-        .expect("a script can be written");
-    path
+        .mode(mode)
+        .open(path);
+    file.and_then(|mut file| file.write_all(content.as_bytes()))
+        .expect("a file can be written");
+    path.to_path_buf()
+}
+
+/// A program that puts each message from its standard input into a file of its own, and ends with `last`.
+pub(crate) fn delivery_agent(home: &Path, folder: &Path, last: &str) -> PathBuf {
+    let folder = folder.display();
+    let script = format!("#!/bin/sh\nset -e\ncat >\"$(mktemp '{folder}/XXXXXXXXXX')\"\n{last}\n");
+    file_with_mode(&home.join("deliver"), &script, 0o700)
 }
 
 /// The content of every file in a folder.

@@ -102,13 +102,6 @@ impl Postbox {
         self.session().list().expect("a list").len()
     }
 
-    /// All messages in the maildrop, without what the harness knows of them.
-    pub(crate) fn retrieve_all(&self) -> Vec<Vec<u8>> {
-        let mut pop3 = self.session();
-        let numbers: Vec<u32> = pop3.list().expect("a list").iter().map(|(number, _)| *number).collect();
-        retrieve(&mut pop3, &numbers).into_iter().map(|(_, octets)| octets).collect()
-    }
-
     /// The certificate by which the node can be trusted.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.node.data_dir().join("tls/self-signed.pem")
@@ -124,7 +117,11 @@ fn retrieve(pop3: &mut Pop3, numbers: &[u32]) -> Vec<(u32, Vec<u8>)> {
     let sizes: BTreeMap<u32, u64> = pop3.list().expect("a list").into_iter().collect();
     let retrieved = numbers.iter().map(|number| {
         let octets = pop3.retr(*number).expect("a reply").expect("the message");
-        assert_eq!(sizes.get(number).copied(), u64::try_from(octets.len()).ok(), "size of {number}");
+        assert_eq!(
+            sizes.get(number).copied(),
+            u64::try_from(octets.len()).ok(),
+            "size of {number}"
+        );
         (*number, octets)
     });
     retrieved.collect()
@@ -168,10 +165,17 @@ fn difference(message: &Held, came: &[u8]) -> String {
         name,
         octets: expected,
     } = message;
-    let same = expected.iter().zip(came).take_while(|(left, right)| left == right).count();
+    let same = expected
+        .iter()
+        .zip(came)
+        .take_while(|(left, right)| left == right)
+        .count();
     let around = |octets: &[u8]| {
         let part = octets.get(same.saturating_sub(30)..).unwrap_or_default();
-        part.get(..part.len().min(90)).unwrap_or_default().escape_ascii().to_string()
+        part.get(..part.len().min(90))
+            .unwrap_or_default()
+            .escape_ascii()
+            .to_string()
     };
     format!(
         "{name}: {} octets instead of {}, other from octet {same} on:\n  expected {}\n  came     {}",

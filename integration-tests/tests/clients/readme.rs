@@ -54,12 +54,16 @@ fn readme_first_command() {
     let mut demo = Demo::start(home.path());
     let lines = demo.lines();
     let curl: Vec<&String> = lines.iter().filter(|line| line.starts_with("curl")).collect();
-    let reading = |line: &&String| !line.contains("smtp://");
-    assert!(curl.iter().copied().filter(|line| reading(&line)).count() >= 2, "{lines:#?}");
-    assert!(curl.iter().copied().any(|line| !reading(&line)), "{lines:#?}");
+    let (sending, reading): (Vec<&String>, Vec<&String>) =
+        curl.iter().partition(|line| line.contains("smtp://"));
+    assert!(reading.len() >= 2 && !sending.is_empty(), "{lines:#?}");
 
-    let shell = |line: &str| String::from_utf8_lossy(&run(program(home.path(), "sh", ["-c", line]))).into_owned();
-    let list = curl.iter().find(|line| line.ends_with('/')).expect("a line that lists");
+    let shell =
+        |line: &str| String::from_utf8_lossy(&run(program(home.path(), "sh", ["-c", line]))).into_owned();
+    let list = curl
+        .iter()
+        .find(|line| line.ends_with('/'))
+        .expect("a line that lists");
     let listed = shell(list).lines().count();
     assert!(listed > 0, "the list is not empty");
     for line in &curl {
@@ -67,14 +71,25 @@ fn readme_first_command() {
         if line.contains("smtp://") {
             let now = shell(list).lines().count();
             assert_eq!(now, listed + 1, "what was sent has come");
-            let newest = shell(&format!("{}{now}", list));
-            assert!(newest.contains("Subject: ") && newest.contains("Received: "), "{newest}");
+            let newest = shell(&format!("{list}{now}"));
+            assert!(
+                newest.contains("Subject: ") && newest.contains("Received: "),
+                "{newest}"
+            );
         } else if line != list {
-            assert!(printed.contains("Subject: ") && printed.contains("Received: "), "{line}: {printed}");
+            assert!(
+                printed.contains("Subject: ") && printed.contains("Received: "),
+                "{line}: {printed}"
+            );
         }
     }
 
-    let folder = curl.iter().find_map(|line| line.split("--upload-file '").nth(1)?.split("/demo-message").next());
+    let folder = curl.iter().find_map(|line| {
+        line.split("--upload-file '")
+            .nth(1)?
+            .split("/demo-message")
+            .next()
+    });
     let folder = std::path::Path::new(folder.expect("the message lies in the data folder"));
     assert!(folder.exists());
     let ended = output(program(home.path(), "kill", ["-TERM", &demo.0.id().to_string()]));

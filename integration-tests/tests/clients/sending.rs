@@ -68,7 +68,11 @@ fn curl_sends_by_smtp_in_clear_and_by_starttls_to_several_recipients() {
         let file = file.to_str().expect("a path");
         let message = ["-sS", &url, "--mail-from", SENDER, "--upload-file", file];
         let recipients = ["--mail-rcpt", READER, "--mail-rcpt", OTHER];
-        run(program(home, "curl", message.iter().chain(&recipients).chain(*options)));
+        run(program(
+            home,
+            "curl",
+            message.iter().chain(&recipients).chain(*options),
+        ));
         sent.push(*name);
     }
     check_mail_of(&postbox, READER, &sent);
@@ -87,9 +91,17 @@ fn curl_is_told_of_a_recipient_that_is_not_there_and_nobody_gets_anything() {
     let url = format!("smtp://{}", postbox.node.smtp());
     for (recipient, code) in [("nobody@example.org", "550"), ("reader@example.net", "550")] {
         let args = ["-sSv", &url, "--mail-from", SENDER, "--upload-file", file];
-        let output = kit::output(program(home, "curl", args.iter().chain(&["--mail-rcpt", recipient])));
+        let output = kit::output(program(
+            home,
+            "curl",
+            args.iter().chain(&["--mail-rcpt", recipient]),
+        ));
         assert!(!output.status.success(), "{recipient}");
-        assert!(said(&output).contains(&format!("< {code} 5.")), "{}", said(&output));
+        assert!(
+            said(&output).contains(&format!("< {code} 5.")),
+            "{}",
+            said(&output)
+        );
     }
     check_mail_of(&postbox, READER, &[]);
 }
@@ -112,7 +124,11 @@ fn swaks_sends_by_smtp_by_starttls_and_by_lmtp() {
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let server = ["--server", &host, "--port", &port, "--helo", "client.example.net"];
         let message = ["--from", SENDER, "--to", &recipients, "--body", ".a dot\\n..two"];
-        run(program(home, "swaks", server.iter().chain(&message).chain(options)));
+        run(program(
+            home,
+            "swaks",
+            server.iter().chain(&message).chain(options),
+        ));
     }
     for user in [READER, OTHER] {
         let came = mail_of(&postbox, user);
@@ -137,7 +153,12 @@ fn smtplib_sends_by_starttls_and_lmtplib_learns_each_recipients_own_answer() {
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let (certificate, message) = (postbox.certificate(), file(postbox.home.path(), name));
         let script = script("send_with_smtplib.py");
-        let mut args = vec![script.as_os_str(), protocol.as_ref(), host.as_ref(), port.as_ref()];
+        let mut args = vec![
+            script.as_os_str(),
+            protocol.as_ref(),
+            host.as_ref(),
+            port.as_ref(),
+        ];
         args.extend([certificate.as_os_str(), message.as_os_str()]);
         args.extend(recipients.map(AsRef::<std::ffi::OsStr>::as_ref));
         String::from_utf8(run(program(postbox.home.path(), "python3", args))).expect("text")

@@ -152,7 +152,9 @@ pub(crate) fn open(world: &World, life: Life, user: usize) -> io::Result<Option<
     let unique_ids = pop3.uidl()?;
     let sizes = pop3.list()?;
     if unique_ids.len() != sizes.len() {
-        world.ledger.violated("UIDL and LIST differ in one session".into());
+        world
+            .ledger
+            .violated("UIDL and LIST differ in one session".into());
     }
     let rows: Vec<(u32, String, u64)> = unique_ids
         .into_iter()

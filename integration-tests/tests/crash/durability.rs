@@ -38,13 +38,19 @@ fn shown(calls: &[Call]) -> Shown {
     let is_synced = |after: usize, before: usize| {
         calls.iter().any(|call| {
             let of_journal = call.target().is_some_and(|target| target.ends_with(".jnl"));
-            call.is_sync() && of_journal && call.value() == Some(0) && after < call.began && call.ended < before
+            call.is_sync()
+                && of_journal
+                && call.value() == Some(0)
+                && after < call.began
+                && call.ended < before
         })
     };
     let mut shown = Shown::default();
     let mut conversations: BTreeMap<&str, Conversation> = BTreeMap::new();
     for call in by_beginning {
-        let Some(connection) = call.target().filter(|target| target.starts_with("TCP:")) else { continue };
+        let Some(connection) = call.target().filter(|target| target.starts_with("TCP:")) else {
+            continue;
+        };
         let conversation = conversations.entry(connection).or_default();
         let text = call.texts().first().copied().unwrap_or_default();
         match call.name.as_str() {
@@ -85,7 +91,10 @@ fn the_trace_of_a_reply_before_its_sync_is_found_out() {
     let stored = r#"sendto(3<TCP:[a->b]>, "250 2.0.0 stored", 6, 0) = 6"#;
     let sync = "fdatasync(4</d/0.jnl>) = 0";
     let failed = "fdatasync(4</d/0.jnl>) = -1 EIO (Input/output error)";
-    let (begins, ends) = ("fdatasync(4</d/0.jnl> <unfinished ...>", "<... fdatasync resumed>) = 0");
+    let (begins, ends) = (
+        "fdatasync(4</d/0.jnl> <unfinished ...>",
+        "<... fdatasync resumed>) = 0",
+    );
     let ends_of_journal = format!("{ends} /* 0.jnl */");
     let table: [(&[&str], bool); 6] = [
         (&[ready, content, sync, stored], true),
@@ -120,13 +129,19 @@ fn no_promise_leaves_before_its_sync_has_returned() {
     for number in 0..MESSAGES {
         // One command a write, so that the reply that lets the content begin is a write of its own.
         let mut commands = vec!["MAIL FROM:<sender@example.net>".to_owned()];
-        commands.extend(recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>")));
+        commands.extend(
+            recipients
+                .iter()
+                .map(|recipient| format!("RCPT TO:<{recipient}>")),
+        );
         for command in commands {
             assert_eq!(lmtp.command(&command).unwrap().code, 250);
         }
         assert_eq!(lmtp.command("DATA").unwrap().code, 354);
-        lmtp.write(&mailhorn_integration_tests::clients::dot_stuffed(&mail::content(number)))
-            .unwrap();
+        lmtp.write(&mailhorn_integration_tests::clients::dot_stuffed(&mail::content(
+            number,
+        )))
+        .unwrap();
         for _ in &recipients {
             assert_eq!(lmtp.reply().unwrap().code, 250);
         }
@@ -152,5 +167,8 @@ fn no_promise_leaves_before_its_sync_has_returned() {
     assert!(shown.unsynced.is_empty(), "{shown:#?}");
     let quits = usize::try_from(MESSAGES / 2).unwrap();
     let contents = usize::try_from(MESSAGES).unwrap();
-    assert!(shown.promises >= contents + quits, "{shown:?}: promises were overlooked");
+    assert!(
+        shown.promises >= contents + quits,
+        "{shown:?}: promises were overlooked"
+    );
 }

@@ -141,8 +141,9 @@ impl Ledger {
         let lost: Vec<Number> = promised.acknowledged.difference(&excused).copied().collect();
         facts.figures.lost += lost.len() as u64;
         wrong.extend(
-            lost.iter()
-                .map(|number| format!("user {user}: message {number} was answered with 250 and is not listed")),
+            lost.iter().map(|number| {
+                format!("user {user}: message {number} was answered with 250 and is not listed")
+            }),
         );
         facts.violations.extend(wrong);
     }

@@ -81,7 +81,11 @@ impl Stage {
 
     /// The life after the one with this number, when it has begun.
     pub(crate) fn after(&self, number: Option<usize>) -> Life {
-        let is_later = |state: &State| state.life.is_some_and(|life| number.is_none_or(|last| life.number > last));
+        let is_later = |state: &State| {
+            state
+                .life
+                .is_some_and(|life| number.is_none_or(|last| life.number > last))
+        };
         let state = self.wait(self.lock(), "no node begins to accept", is_later);
         state.life.unwrap()
     }

@@ -89,7 +89,9 @@ pub(crate) fn parse(output: &str) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();
     let mut unfinished: Vec<(&str, Call)> = Vec::new();
     for (line, text) in output.lines().enumerate() {
-        let Some((thread, text)) = text.split_once(' ') else { continue };
+        let Some((thread, text)) = text.split_once(' ') else {
+            continue;
+        };
         let text = text.trim_start();
         if let Some(begun) = text.strip_suffix(" <unfinished ...>") {
             if let Some((name, arguments)) = begun.split_once('(') {
@@ -105,10 +107,14 @@ pub(crate) fn parse(output: &str) -> Vec<Call> {
         }
         let (mut call, rest) = if let Some(resumed) = text.strip_prefix("<... ") {
             let index = unfinished.iter().position(|(of, _)| *of == thread);
-            let Some((_, call)) = index.map(|index| unfinished.remove(index)) else { continue };
+            let Some((_, call)) = index.map(|index| unfinished.remove(index)) else {
+                continue;
+            };
             (call, resumed.split_once(" resumed>").map_or("", |(_, rest)| rest))
         } else {
-            let Some((name, rest)) = text.split_once('(') else { continue };
+            let Some((name, rest)) = text.split_once('(') else {
+                continue;
+            };
             let call = Call {
                 name: name.into(),
                 began: line,
@@ -117,7 +123,9 @@ pub(crate) fn parse(output: &str) -> Vec<Call> {
             (call, rest)
         };
         // The arguments may hold anything; the last one of these is strace's own.
-        let Some((arguments, result)) = rest.rsplit_once(" = ") else { continue };
+        let Some((arguments, result)) = rest.rsplit_once(" = ") else {
+            continue;
+        };
         call.arguments += arguments.trim_end().trim_end_matches(')');
         call.result = result.into();
         call.ended = line;
@@ -135,9 +143,22 @@ pub(crate) fn parse(output: &str) -> Vec<Call> {
 pub(crate) fn wrapper(calls: &str, text_octets: usize, output: &Path) -> Vec<String> {
     let text_octets = text_octets.to_string();
     let output = output.to_str().unwrap();
-    ["strace", "-D", "-f", "-yy", "-s", &text_octets, "-e", calls, "-e", "signal=none", "-o", output]
-        .map(str::to_owned)
-        .into()
+    [
+        "strace",
+        "-D",
+        "-f",
+        "-yy",
+        "-s",
+        &text_octets,
+        "-e",
+        calls,
+        "-e",
+        "signal=none",
+        "-o",
+        output,
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 /// The process that traces the node.
@@ -162,7 +183,9 @@ pub(crate) fn wait_for_tracer(tracer: u32) {
 
 /// Whether processes can be traced here. In CI it must be so.
 pub(crate) fn is_possible() -> bool {
-    let tried = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    let tried = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "true"])
+        .output();
     let is_possible = tried.is_ok_and(|output| output.status.success());
     if !is_possible {
         println!("NOT SHOWN: strace is missing or may not trace; install strace");
@@ -187,12 +210,18 @@ mod tests {
         let calls = parse(output);
         let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
         assert_eq!(names, ["sendto", "fdatasync", "openat", "pwrite64", "write"]);
-        assert_eq!((calls[1].began, calls[1].ended, calls[1].value()), (0, 2, Some(0)));
+        assert_eq!(
+            (calls[1].began, calls[1].ended, calls[1].value()),
+            (0, 2, Some(0))
+        );
         assert_eq!(calls[0].target(), Some("TCP:[127.0.0.1:24->127.0.0.1:48]"));
         assert_eq!(calls[0].texts(), [r#"250 \"a\" = (1)\r\n"#]);
         assert_eq!((calls[2].value(), calls[2].given()), (Some(5), Some("/d/t")));
         assert_eq!(calls[3].value(), Some(-1));
-        assert_eq!((calls[3].number_from_end(0), calls[3].number_from_end(1)), (Some(80), Some(40)));
+        assert_eq!(
+            (calls[3].number_from_end(0), calls[3].number_from_end(1)),
+            (Some(80), Some(40))
+        );
         assert_eq!((calls[4].value(), calls[4].number_from_end(0)), (None, Some(9)));
         assert_eq!(calls[4].descriptor(), Some(5));
     }

@@ -42,7 +42,7 @@ pub(super) fn demo(mut sources: Sources) -> anyhow::Result<Exit> {
         sources.data_dir = Some(folder.path().to_path_buf());
     }
     let settings = sources.load()?;
-    telemetry::init(&settings.log)?;
+    let _lines = telemetry::init(&settings.log)?;
     let passwords = make_accounts(&settings)?;
     run(settings, &passwords)?;
     if let Some(folder) = throw_away {

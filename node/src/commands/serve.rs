@@ -13,7 +13,7 @@ use crate::settings::Settings;
 use crate::{private_files, telemetry, wiring};
 
 pub(super) fn serve(settings: Settings) -> anyhow::Result<Exit> {
-    telemetry::init(&settings.log)?;
+    let _lines = telemetry::init(&settings.log)?;
     actix_rt::System::new().block_on(async move {
         let shutdown = asked_to_stop()?;
         let data_dir = &settings.node.data_dir;

@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn an_unknown_version_says_which() {
         let mut octets = encode(&expunged());
-        octets[0] = 9;
+        *octets.first_mut().unwrap() = 9;
         assert!(matches!(
             decode(&octets),
             Err(DecodeError::Unknown {

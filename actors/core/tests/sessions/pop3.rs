@@ -39,7 +39,11 @@ async fn a_session_is_a_snapshot_and_the_next_one_sees_what_came() {
     ann.send("STAT\r\nRSET\r\nSTAT\r\nQUIT\r\n").await;
     let before = ann.expect("+OK 1 ").await;
     ann.expect("+OK").await;
-    assert_eq!(ann.expect("+OK 1 ").await, before, "RSET unmarks and does nothing else");
+    assert_eq!(
+        ann.expect("+OK 1 ").await,
+        before,
+        "RSET unmarks and does nothing else"
+    );
     ann.expect("+OK").await;
     ann.ends().await;
     assert_eq!(world.listed("ann").await.len(), 2);
@@ -57,7 +61,12 @@ async fn quit_removes_what_was_marked_and_nothing_else() {
     ann.expect("+OK").await;
     ann.expect("+OK").await;
     ann.ends().await;
-    let after: Vec<_> = world.listed("ann").await.iter().map(|line| message_id(line)).collect();
+    let after: Vec<_> = world
+        .listed("ann")
+        .await
+        .iter()
+        .map(|line| message_id(line))
+        .collect();
     assert_eq!(after, [message_id(&before[0]), message_id(&before[2])]);
 }
 
@@ -74,7 +83,10 @@ async fn a_connection_that_ends_without_quit_deletes_nothing() {
 
 #[actix::test]
 async fn silence_for_too_long_ends_the_session_and_deletes_nothing() {
-    let knobs = Knobs { pop3_idle: Duration::from_millis(50), ..Knobs::default() };
+    let knobs = Knobs {
+        pop3_idle: Duration::from_millis(50),
+        ..Knobs::default()
+    };
     let world = World::start(knobs).await;
     world.deliver(&["ann"], MESSAGE).await;
     let mut ann = world.logged_in("ann").await;
@@ -97,7 +109,11 @@ async fn quit_with_an_unknown_outcome_says_so_whether_the_change_was_made_or_not
         ann.ends().await;
         // The log repeats the group until it is known: this delivery goes through only after that.
         while !world.deliver(&["ann"], "Subject: two\r\n\r\n").await[0].starts_with("250") {}
-        assert_eq!(world.listed("ann").await.len(), 1, "the marked message went, once");
+        assert_eq!(
+            world.listed("ann").await.len(),
+            1,
+            "the marked message went, once"
+        );
     }
 }
 
@@ -109,7 +125,9 @@ async fn a_maildrop_in_use_is_told_after_a_right_password_alone() {
     second.send("USER ann@example.org\r\nPASS wrong\r\n").await;
     second.expect("+OK").await;
     second.expect("-ERR [AUTH]").await;
-    second.send("USER ann@example.org\r\nPASS correct horse\r\n").await;
+    second
+        .send("USER ann@example.org\r\nPASS correct horse\r\n")
+        .await;
     second.expect("+OK").await;
     second.expect("-ERR [IN-USE]").await;
     drop(first);
@@ -118,11 +136,16 @@ async fn a_maildrop_in_use_is_told_after_a_right_password_alone() {
 
 #[actix::test]
 async fn a_log_in_waits_a_moment_for_the_session_before_it() {
-    let knobs = Knobs { lock_wait: Duration::from_secs(20), ..Knobs::default() };
+    let knobs = Knobs {
+        lock_wait: Duration::from_secs(20),
+        ..Knobs::default()
+    };
     let world = World::start(knobs).await;
     let mut first = world.logged_in("ann").await;
     let mut second = world.pop3().await;
-    second.send("USER ann@example.org\r\nPASS correct horse\r\n").await;
+    second
+        .send("USER ann@example.org\r\nPASS correct horse\r\n")
+        .await;
     second.expect("+OK").await;
     first.send("QUIT\r\n").await;
     first.expect("+OK").await;
@@ -131,7 +154,10 @@ async fn a_log_in_waits_a_moment_for_the_session_before_it() {
 
 #[actix::test]
 async fn a_shared_maildrop_takes_several_sessions_and_one_may_delete_under_the_other() {
-    let knobs = Knobs { lock: LockMode::Shared, ..Knobs::default() };
+    let knobs = Knobs {
+        lock: LockMode::Shared,
+        ..Knobs::default()
+    };
     let world = World::start(knobs).await;
     world.deliver(&["ann"], MESSAGE).await;
     world.deliver(&["ann"], MESSAGE).await;
@@ -152,11 +178,20 @@ async fn a_shared_maildrop_takes_several_sessions_and_one_may_delete_under_the_o
 
 #[actix::test]
 async fn sessions_of_one_user_are_limited() {
-    let knobs = Knobs { lock: LockMode::Shared, ..Knobs::default() };
+    let knobs = Knobs {
+        lock: LockMode::Shared,
+        ..Knobs::default()
+    };
     let world = World::start(knobs).await;
-    let _held = [world.logged_in("ann").await, world.logged_in("ann").await, world.logged_in("ann").await];
+    let _held = [
+        world.logged_in("ann").await,
+        world.logged_in("ann").await,
+        world.logged_in("ann").await,
+    ];
     let mut fourth = world.pop3().await;
-    fourth.send("USER ann@example.org\r\nPASS correct horse\r\n").await;
+    fourth
+        .send("USER ann@example.org\r\nPASS correct horse\r\n")
+        .await;
     fourth.expect("+OK").await;
     fourth.expect("-ERR [").await;
     let _bob = world.logged_in("bob").await;
@@ -201,7 +236,10 @@ async fn stls_where_there_is_no_certificate_is_neither_offered_nor_taken() {
     client.send("CAPA\r\n").await;
     let capabilities = client.multi_line().await;
     assert!(capabilities.iter().all(|line| line != "STLS"), "{capabilities:?}");
-    assert!(capabilities.contains(&"SASL SCRAM-SHA-256 PLAIN LOGIN".to_owned()), "{capabilities:?}");
+    assert!(
+        capabilities.contains(&"SASL SCRAM-SHA-256 PLAIN LOGIN".to_owned()),
+        "{capabilities:?}"
+    );
     client.send("STLS\r\n").await;
     client.expect("-ERR").await;
 }
@@ -225,9 +263,16 @@ async fn a_thousand_pipelined_commands_are_answered_in_order() {
 #[actix::test]
 async fn a_message_of_many_chunks_is_read_octet_for_octet() {
     let world = World::start(Knobs::default()).await;
-    let body: String = (0..9_000).map(|n| format!(".line {n} of a message of several chunks\r\n")).collect();
-    let content: String = body.split_inclusive("\r\n").map(|line| format!(".{line}")).collect();
-    world.deliver(&["ann"], &format!("Subject: long\r\n\r\n{content}")).await;
+    let body: String = (0..9_000)
+        .map(|n| format!(".line {n} of a message of several chunks\r\n"))
+        .collect();
+    let content: String = body
+        .split_inclusive("\r\n")
+        .map(|line| format!(".{line}"))
+        .collect();
+    world
+        .deliver(&["ann"], &format!("Subject: long\r\n\r\n{content}"))
+        .await;
     let mut ann = world.logged_in("ann").await;
     ann.send("LIST 1\r\nRETR 1\r\nTOP 1 2\r\n").await;
     let listed = ann.expect("+OK 1 ").await;
@@ -235,12 +280,19 @@ async fn a_message_of_many_chunks_is_read_octet_for_octet() {
     let size: usize = lines.iter().map(|line| line.len() + 2).sum();
     assert_eq!(listed, format!("+OK 1 {size}"));
     assert_eq!(lines.last().unwrap(), ".line 8999 of a message of several chunks");
-    assert_eq!(ann.multi_line().await.last().unwrap(), ".line 1 of a message of several chunks");
+    assert_eq!(
+        ann.multi_line().await.last().unwrap(),
+        ".line 1 of a message of several chunks"
+    );
 }
 
 #[actix::test]
 async fn too_many_connections_are_refused_in_a_line() {
-    let world = World::start(Knobs { connections_max: 2, ..Knobs::default() }).await;
+    let world = World::start(Knobs {
+        connections_max: 2,
+        ..Knobs::default()
+    })
+    .await;
     let _held = [world.pop3().await, world.pop3().await];
     let mut third = Client::connect(world.pop3).await;
     third.expect("-ERR [SYS/TEMP]").await;

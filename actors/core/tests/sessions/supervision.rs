@@ -15,8 +15,8 @@ use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Record, Stamp};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
 use mailhorn_ports::{
-    Change, CommitError, Committed, Delivery, Directory, Figure, Group, Ids, MailStore, Maintained, NewAccount, Octets,
-    Part, ReadError, Recipient, Retention, StoreError, ViewRow,
+    Change, CommitError, Committed, Delivery, Directory, Figure, Group, Ids, MailStore, Maintained,
+    NewAccount, Octets, Part, ReadError, Recipient, Retention, StoreError, ViewRow,
 };
 
 use crate::world::{Knobs, World};
@@ -32,28 +32,47 @@ async fn a_session_that_ended_leaves_no_actor_behind() {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.kinds.pop3.snapshot().started, 5);
-    assert_eq!(world.mailboxes.in_use(), 1, "the mailbox stays for a while, for the next session");
+    assert_eq!(
+        world.mailboxes.in_use(),
+        1,
+        "the mailbox stays for a while, for the next session"
+    );
 }
 
 #[actix::test]
 async fn waiting_for_a_lock_is_bounded_in_time_and_in_number() {
     let world = World::start(Knobs::default()).await;
     let account = world.store.account("ann@example.org").await.unwrap().unwrap();
-    let held = world.mailboxes.open(account.id, LockMode::Exclusive, Duration::ZERO).await.unwrap();
+    let held = world
+        .mailboxes
+        .open(account.id, LockMode::Exclusive, Duration::ZERO)
+        .await
+        .unwrap();
     let waiting: Vec<_> = (0..LOCK_WAITERS_MAX)
         .map(|_| {
             let (mailboxes, id) = (world.mailboxes.clone(), account.id);
-            actix_rt::spawn(async move { mailboxes.open(id, LockMode::Exclusive, Duration::from_secs(20)).await })
+            actix_rt::spawn(async move {
+                mailboxes
+                    .open(id, LockMode::Exclusive, Duration::from_secs(20))
+                    .await
+            })
         })
         .collect();
     tokio::task::yield_now().await;
-    let one_too_many = world.mailboxes.open(account.id, LockMode::Exclusive, Duration::from_secs(20)).await;
+    let one_too_many = world
+        .mailboxes
+        .open(account.id, LockMode::Exclusive, Duration::from_secs(20))
+        .await;
     assert!(matches!(one_too_many, Err(OpenError::InUse)));
     drop(held);
     for waiting in waiting {
         drop(waiting.await.unwrap().unwrap());
     }
-    world.mailboxes.open(account.id, LockMode::Exclusive, Duration::ZERO).await.unwrap();
+    world
+        .mailboxes
+        .open(account.id, LockMode::Exclusive, Duration::ZERO)
+        .await
+        .unwrap();
 }
 
 /// A store that panics, as a bug in it would, in its first commit and its first listing.
@@ -93,7 +112,12 @@ impl MailStore for Buggy {
         self.store.log_end(generation).await
     }
 
-    async fn records(&self, generation: Generation, from: u64, limit: usize) -> Result<Vec<(u64, Record)>, StoreError> {
+    async fn records(
+        &self,
+        generation: Generation,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Record)>, StoreError> {
         self.store.records(generation, from, limit).await
     }
 
@@ -101,7 +125,12 @@ impl MailStore for Buggy {
         self.store.highest_stamp().await
     }
 
-    async fn list(&self, mailbox: MailboxId, after: Option<MessageId>, limit: usize) -> Result<Vec<ViewRow>, StoreError> {
+    async fn list(
+        &self,
+        mailbox: MailboxId,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<ViewRow>, StoreError> {
         panic_the_first_time(&self.listings);
         self.store.list(mailbox, after, limit).await
     }
@@ -112,6 +141,10 @@ impl MailStore for Buggy {
 
     async fn read(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
         self.store.read(mailbox, message, part).await
+    }
+
+    async fn read_ahead(&self, mailbox: MailboxId, messages: &[MessageId], octets_max: usize) -> Vec<Part> {
+        self.store.read_ahead(mailbox, messages, octets_max).await
     }
 
     async fn maintain(&self, retention: Retention) -> Result<Maintained, StoreError> {
@@ -130,8 +163,17 @@ fn ids() -> Ids {
 
 async fn account(store: &MemoryStore, ids: &Ids) -> AccountId {
     store.add_domain("example.org").await.unwrap();
-    let credentials = mailhorn_ports::Credentials { stamp: ids.stamp(), argon2id: String::new(), scram: None };
-    let account = NewAccount { id: ids.account(), address: "ann@example.org".into(), credentials, created: ids.stamp() };
+    let credentials = mailhorn_ports::Credentials {
+        stamp: ids.stamp(),
+        argon2id: String::new(),
+        scram: None,
+    };
+    let account = NewAccount {
+        id: ids.account(),
+        address: "ann@example.org".into(),
+        credentials,
+        created: ids.stamp(),
+    };
     store.add_account(account).await.unwrap().id
 }
 
@@ -143,8 +185,17 @@ fn delivery(ids: &Ids, account: AccountId) -> Change {
         prefix: Bytes::new(),
         note: None,
     };
-    let octets = Octets { size: 2, stored_chunks: 0, tail: Bytes::from_static(b"\r\n") };
-    Change::Deliver(Delivery { event: ids.event(), message: ids.message(), octets, recipients: vec![recipient] })
+    let octets = Octets {
+        size: 2,
+        stored_chunks: 0,
+        tail: Bytes::from_static(b"\r\n"),
+    };
+    Change::Deliver(Delivery {
+        event: ids.event(),
+        message: ids.message(),
+        octets,
+        recipients: vec![recipient],
+    })
 }
 
 #[actix::test]
@@ -156,7 +207,12 @@ async fn a_log_that_panics_answers_unknown_and_is_replaced_by_one_that_goes_on()
     let account = account(&buggy.store, &ids).await;
     let store: Arc<dyn MailStore> = Arc::clone(&buggy) as _;
     let idle = Duration::from_secs(60);
-    let mailboxes = Mailboxes::new(Arc::clone(&store), idle, Arc::clone(&kinds.mailbox), Arc::clone(&metrics));
+    let mailboxes = Mailboxes::new(
+        Arc::clone(&store),
+        idle,
+        Arc::clone(&kinds.mailbox),
+        Arc::clone(&metrics),
+    );
     let options = LogOptions {
         append_deadline: Duration::from_secs(20),
         queue_changes_max: 8,
@@ -180,10 +236,17 @@ async fn a_log_that_panics_answers_unknown_and_is_replaced_by_one_that_goes_on()
     let factory = move |guard| {
         Log::new(deps.clone(), queue.clone(), guard).start();
     };
-    let child = Supervise { child: "log".into(), kind: Arc::clone(&kinds.log), factory: Box::new(factory) };
+    let child = Supervise {
+        child: "log".into(),
+        kind: Arc::clone(&kinds.log),
+        factory: Box::new(factory),
+    };
     supervisor.send(child).await.unwrap();
     assert_eq!(log.append(delivery(&ids, account)).await, Outcome::Unknown);
-    assert!(matches!(log.append(delivery(&ids, account)).await, Outcome::Done(_)));
+    assert!(matches!(
+        log.append(delivery(&ids, account)).await,
+        Outcome::Done(_)
+    ));
     assert_eq!(kinds.log.snapshot().restarted, 1);
     assert!(log.finish().await);
 }
@@ -194,10 +257,21 @@ async fn a_mailbox_that_panics_is_started_anew_and_keeps_no_lock() {
     let metrics = Arc::new(Metrics::new(Arc::default()).0);
     let buggy = Arc::new(Buggy::default());
     let account = account(&buggy.store, &ids()).await;
-    let mailboxes = Mailboxes::new(buggy, Duration::from_secs(60), Arc::clone(&kinds.mailbox), metrics);
+    let mailboxes = Mailboxes::new(
+        buggy,
+        Duration::from_secs(60),
+        Arc::clone(&kinds.mailbox),
+        metrics,
+    );
     // The first listing panics with the actor; the session is served by the one that is started in its place.
-    let open = mailboxes.open(account, LockMode::Exclusive, Duration::ZERO).await.unwrap();
+    let open = mailboxes
+        .open(account, LockMode::Exclusive, Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(kinds.mailbox.snapshot().panicked, 1);
     drop(open);
-    mailboxes.open(account, LockMode::Exclusive, Duration::ZERO).await.unwrap();
+    mailboxes
+        .open(account, LockMode::Exclusive, Duration::ZERO)
+        .await
+        .unwrap();
 }

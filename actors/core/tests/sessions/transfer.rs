@@ -20,7 +20,9 @@ async fn smtp(world: &World) -> Client {
 async fn lost_reply(world: &World, content: &str) {
     let before = world.kinds.lmtp.snapshot();
     let mut client = world.lmtp().await;
-    client.send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    client
+        .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
     for code in ["250", "250", "354"] {
         client.expect(code).await;
     }
@@ -38,7 +40,9 @@ async fn lost_reply(world: &World, content: &str) {
 
 async fn retry(world: &World, content: &str) -> String {
     let mut client = world.lmtp().await;
-    client.send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    client
+        .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
     for code in ["250", "250", "354"] {
         client.expect(code).await;
     }
@@ -69,7 +73,9 @@ async fn two_equal_messages_whose_replies_were_read_are_both_kept() {
 async fn a_command_pipelined_behind_the_final_dot_shows_nothing() {
     let world = World::start(Knobs::default()).await;
     let mut client = world.lmtp().await;
-    client.send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    client
+        .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
     for code in ["250", "250", "354"] {
         client.expect(code).await;
     }
@@ -107,7 +113,11 @@ async fn a_note_is_too_old_after_the_window() {
 
 #[actix::test]
 async fn without_a_window_nothing_is_taken_for_a_retry() {
-    let world = World::start(Knobs { notes: false, ..Knobs::default() }).await;
+    let world = World::start(Knobs {
+        notes: false,
+        ..Knobs::default()
+    })
+    .await;
     lost_reply(&world, MESSAGE).await;
     assert!(retry(&world, MESSAGE).await.starts_with("250"));
     assert_eq!(world.listed("ann").await.len(), 2);
@@ -117,15 +127,25 @@ async fn without_a_window_nothing_is_taken_for_a_retry() {
 async fn lmtp_answers_for_each_recipient_and_both_share_the_octets() {
     let world = World::start(Knobs::default()).await;
     let replies = world.deliver(&["ann", "bob"], MESSAGE).await;
-    assert!(replies.iter().all(|reply| reply.starts_with("250 ")), "{replies:?}");
-    assert_eq!(world.listed("ann").await, world.listed("bob").await, "one message id a transaction");
+    assert!(
+        replies.iter().all(|reply| reply.starts_with("250 ")),
+        "{replies:?}"
+    );
+    assert_eq!(
+        world.listed("ann").await,
+        world.listed("bob").await,
+        "one message id a transaction"
+    );
 }
 
 #[actix::test]
 async fn one_recipient_named_twice_gets_one_copy_and_two_replies() {
     let world = World::start(Knobs::default()).await;
     let replies = world.deliver(&["ann", "ann"], MESSAGE).await;
-    assert!(replies.iter().all(|reply| reply.starts_with("250 ")), "{replies:?}");
+    assert!(
+        replies.iter().all(|reply| reply.starts_with("250 ")),
+        "{replies:?}"
+    );
     assert_eq!(world.listed("ann").await.len(), 1);
 }
 
@@ -133,7 +153,9 @@ async fn one_recipient_named_twice_gets_one_copy_and_two_replies() {
 async fn only_local_recipients_are_taken() {
     let world = World::start(Knobs::default()).await;
     let mut client = smtp(&world).await;
-    client.send("MAIL FROM:<>\r\nRCPT TO:<nobody@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\n").await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<nobody@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\n")
+        .await;
     client.expect("250 ").await;
     client.expect("550 5.1.1").await;
     client.expect("550 5.7.1").await;
@@ -149,7 +171,9 @@ async fn smtp_answers_once_for_all_and_451_when_the_outcome_is_unknown() {
     let world = World::start(Knobs::default()).await;
     let mut client = smtp(&world).await;
     world.store.next_commit(NextCommit::UnknownNotDone);
-    client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n").await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n")
+        .await;
     for code in ["250", "250", "250", "354"] {
         client.expect(code).await;
     }
@@ -163,7 +187,9 @@ async fn smtp_answers_once_for_all_and_451_when_the_outcome_is_unknown() {
 async fn a_bare_line_feed_is_refused_and_leaves_nothing() {
     let world = World::start(Knobs::default()).await;
     let mut client = world.lmtp().await;
-    let reply = client.transaction(&["ann"], "Subject: x\r\n\r\nsmuggled\n.\nMAIL FROM:<evil@x>\r\n").await;
+    let reply = client
+        .transaction(&["ann"], "Subject: x\r\n\r\nsmuggled\n.\nMAIL FROM:<evil@x>\r\n")
+        .await;
     assert!(reply[0].starts_with("550 5.6.0"), "{reply:?}");
     client.send("NOOP\r\n").await;
     client.expect("250").await;
@@ -185,7 +211,9 @@ async fn a_message_too_large_is_refused_when_it_ends_and_the_session_goes_on() {
 async fn a_store_that_is_away_in_the_middle_of_a_message_is_451() {
     let world = World::start(Knobs::default()).await;
     let mut client = world.lmtp().await;
-    client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
     for code in ["250", "250", "354"] {
         client.expect(code).await;
     }
@@ -204,7 +232,8 @@ async fn a_transaction_that_has_begun_may_end_while_the_node_drains() {
     let world = World::start(Knobs::default()).await;
     let mut idle = world.lmtp().await;
     let mut busy = world.lmtp().await;
-    busy.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n").await;
+    busy.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
     for code in ["250", "250", "354"] {
         busy.expect(code).await;
     }
@@ -230,9 +259,18 @@ async fn a_group_of_many_deliveries_is_one_commit() {
     for replies in futures_join(deliveries).await {
         assert!(replies[0].starts_with("250"), "{replies:?}");
     }
-    assert!(world.store.commits() < 14, "{} commits for 16 deliveries", world.store.commits());
+    assert!(
+        world.store.commits() < 14,
+        "{} commits for 16 deliveries",
+        world.store.commits()
+    );
     assert_eq!(world.listed("ann").await.len(), 16);
-    let numbers: Vec<_> = world.store.all_records(world.generation).iter().map(|(number, _)| *number).collect();
+    let numbers: Vec<_> = world
+        .store
+        .all_records(world.generation)
+        .iter()
+        .map(|(number, _)| *number)
+        .collect();
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>(), "a log has no holes");
 }
 
@@ -248,7 +286,11 @@ async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Out
                 *done = Some(output);
             }
         }
-        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     done.into_iter().flatten().collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use mailhorn_core::acceptor::{Accepted, Acceptor, Service, StartSession};
+use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
@@ -72,13 +72,21 @@ impl World {
     pub(crate) async fn start(knobs: Knobs) -> Self {
         let store = MemoryStore::new();
         let clock = Arc::new(ManualClock::new(1_767_225_600_000_000));
-        let ids = Ids::new(Arc::clone(&clock) as _, Arc::new(SeededRandom::new(1)), mailhorn_events::Stamp(0));
+        let ids = Ids::new(
+            Arc::clone(&clock) as _,
+            Arc::new(SeededRandom::new(1)),
+            mailhorn_events::Stamp(0),
+        );
         let kinds = Arc::new(Kinds::default());
         let metrics = Arc::new(Metrics::new(Arc::clone(&kinds)).0);
         let shared: Arc<dyn MailStore> = Arc::new(store.clone());
         let directory: Arc<dyn Directory> = Arc::new(store.clone());
         let auth = AuthOptions {
-            argon2: Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 },
+            argon2: Argon2Cost {
+                memory_kib: 8,
+                passes: 1,
+                lanes: 1,
+            },
             scram_iterations: mailhorn_sasl::ITERATIONS_MIN,
             trusted_networks: vec!["127.0.0.0/8".parse().unwrap()],
             ..AuthOptions::default()
@@ -87,8 +95,12 @@ impl World {
         directory.add_domain("example.org").await.unwrap();
         for address in ["ann@example.org", "bob@example.org"] {
             let credentials = auth.make_credentials(&Secret::new(PASSWORD)).await.unwrap();
-            let account =
-                NewAccount { id: ids.account(), address: address.into(), credentials, created: ids.stamp() };
+            let account = NewAccount {
+                id: ids.account(),
+                address: address.into(),
+                credentials,
+                created: ids.stamp(),
+            };
             directory.add_account(account).await.unwrap();
         }
         let mailboxes = Mailboxes::new(
@@ -126,7 +138,12 @@ impl World {
             per_user_max: 3,
             trusted_networks: Vec::new(),
         });
-        let services = Services { supervisor: &supervisor, watch: &watch, metrics: &metrics, kinds: &kinds };
+        let services = Services {
+            supervisor: &supervisor,
+            watch: &watch,
+            metrics: &metrics,
+            kinds: &kinds,
+        };
         let pop3_deps = Arc::new(Pop3Deps {
             options: Pop3Options {
                 idle_timeout: knobs.pop3_idle,
@@ -143,6 +160,7 @@ impl World {
             mailboxes: mailboxes.clone(),
             log: log.clone(),
             auth,
+            read_ahead: mailhorn_core::read_ahead::permits(),
             admission: admission.clone(),
             ids: ids.clone(),
             drain: watch.clone(),
@@ -155,9 +173,10 @@ impl World {
         let refusal = mailhorn_core::pop3_session::refusal();
         let pop3 = services.accept("pop3", &admission, start, refusal).await;
         let mut transfer = Vec::new();
-        for (name, protocol, kind) in
-            [("smtp", Protocol::Smtp, &kinds.smtp), ("lmtp", Protocol::Lmtp, &kinds.lmtp)]
-        {
+        for (name, protocol, kind) in [
+            ("smtp", Protocol::Smtp, &kinds.smtp),
+            ("lmtp", Protocol::Lmtp, &kinds.lmtp),
+        ] {
             let hostname = Domain::parse("mx.example.org").unwrap();
             let postmaster = Address::parse("ann@example.org").unwrap();
             let mut session = mailhorn_smtp::Options::new(protocol, hostname, postmaster);
@@ -185,7 +204,19 @@ impl World {
             transfer.push(services.accept(name, &admission, start, Vec::new()).await);
         }
         let (smtp, lmtp) = (transfer[0], transfer[1]);
-        Self { store, generation, kinds, log, mailboxes, drain, clock, _supervisor: supervisor, pop3, smtp, lmtp }
+        Self {
+            store,
+            generation,
+            kinds,
+            log,
+            mailboxes,
+            drain,
+            clock,
+            _supervisor: supervisor,
+            pop3,
+            smtp,
+            lmtp,
+        }
     }
 
     pub(crate) async fn pop3(&self) -> Client {
@@ -197,7 +228,9 @@ impl World {
     /// A session of `user` that has logged in.
     pub(crate) async fn logged_in(&self, user: &str) -> Client {
         let mut client = self.pop3().await;
-        client.send(&format!("USER {user}@example.org\r\nPASS {PASSWORD}\r\n")).await;
+        client
+            .send(&format!("USER {user}@example.org\r\nPASS {PASSWORD}\r\n"))
+            .await;
         client.expect("+OK").await;
         client.expect("+OK").await;
         client
@@ -254,25 +287,21 @@ impl Services<'_> {
             admission: admission.clone(),
             start,
             refusal: refusal.into(),
-            arbiters: vec![Arbiter::current()].into(),
-            turn: Arc::default(),
+            homes: vec![Home::new(Arbiter::current())].into(),
         };
-        let listener = Arc::new(listener);
-        let (watch, metrics, kind) =
-            (self.watch.clone(), Arc::clone(self.metrics), Arc::clone(&self.kinds.acceptor));
-        let counted = Arc::clone(&kind);
-        let factory = move |guard| {
-            Acceptor::new(
-                Arc::clone(&listener),
-                service.clone(),
-                watch.clone(),
-                Arc::clone(&metrics),
-                Arc::clone(&counted),
-                guard,
-            )
-            .start();
+        let front = Front {
+            listener: Arc::new(listener),
+            service,
+            home: 0,
+            drain: self.watch.clone(),
+            metrics: Arc::clone(self.metrics),
+            kind: Arc::clone(&self.kinds.acceptor),
         };
-        let child = Supervise { child: name.into(), kind, factory: Box::new(factory) };
+        let child = Supervise {
+            child: name.into(),
+            kind: Arc::clone(&self.kinds.acceptor),
+            factory: Box::new(move |guard| Acceptor::start_at_home(front.clone(), guard)),
+        };
         self.supervisor.send(child).await.unwrap();
         address
     }
@@ -286,7 +315,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            buffer: Vec::new(),
+        }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -303,7 +335,11 @@ impl Client {
             }
             let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await;
             if read.expect("an answer came in time").unwrap_or(0) == 0 {
-                assert!(self.buffer.is_empty(), "half a line at the end: {:?}", self.buffer);
+                assert!(
+                    self.buffer.is_empty(),
+                    "half a line at the end: {:?}",
+                    self.buffer
+                );
                 return None;
             }
         }
@@ -311,7 +347,10 @@ impl Client {
 
     pub(crate) async fn expect(&mut self, start: &str) -> String {
         let line = self.line().await.expect("a line before the end");
-        assert!(line.starts_with(start), "{start:?} was expected and {line:?} came");
+        assert!(
+            line.starts_with(start),
+            "{start:?} was expected and {line:?} came"
+        );
         line
     }
 

@@ -136,7 +136,10 @@ pub async fn removed_accounts_are_listed_until_they_are_forgotten<S: MailStore +
     assert_eq!(store.remove_account(ANN).await.unwrap(), ann);
     assert_eq!(store.account(ANN).await.unwrap(), None);
     assert!(store.accounts(None, 10).await.unwrap().is_empty());
-    assert_eq!(store.removed_accounts().await.unwrap().as_slice(), std::slice::from_ref(&ann));
+    assert_eq!(
+        store.removed_accounts().await.unwrap().as_slice(),
+        std::slice::from_ref(&ann)
+    );
     store.forget_removed(ann.id).await.unwrap();
     store.forget_removed(ann.id).await.unwrap();
     assert!(store.removed_accounts().await.unwrap().is_empty());

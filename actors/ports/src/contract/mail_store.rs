@@ -209,7 +209,10 @@ pub async fn a_group_can_be_repeated_after_housekeeping<S: MailStore + Directory
     ];
     let group = world.group(changes);
     let done = store.commit(&group).await.unwrap();
-    let retention = Retention { records_before: world.ids.stamp(), notes_since: Stamp(0) };
+    let retention = Retention {
+        records_before: world.ids.stamp(),
+        notes_since: Stamp(0),
+    };
     while store.maintain(retention).await.unwrap().more {}
     assert_eq!(store.commit(&group).await.unwrap(), done);
     assert_eq!(world.list(&ann, 9).await.len(), 2);
@@ -339,7 +342,10 @@ pub async fn a_log_says_which_node_it_belongs_to<S: MailStore + Directory>(store
     let later = Generation::from_bytes([0xfe; 16]);
     store.begin_log(later, "two").await.unwrap();
     let logs = store.logs().await.unwrap();
-    assert_eq!(logs, [(world.generation, "one".to_owned()), (later, "two".to_owned())]);
+    assert_eq!(
+        logs,
+        [(world.generation, "one".to_owned()), (later, "two".to_owned())]
+    );
 }
 
 /// Groups of any mixture are numbered one after the other, and each log counts by itself.

@@ -116,6 +116,22 @@ impl MailStore for MemoryStore {
         self.0.lock().part(mailbox, message, part)
     }
 
+    async fn read_ahead(&self, mailbox: MailboxId, messages: &[MessageId], octets_max: usize) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut octets = 0usize;
+        for message in messages {
+            let Ok(part) = self.read(mailbox, *message, 0).await else {
+                break;
+            };
+            octets = octets.saturating_add(part.octets.len());
+            parts.push(part);
+            if octets >= octets_max {
+                break;
+            }
+        }
+        parts
+    }
+
     async fn maintain(&self, retention: Retention) -> Result<Maintained, StoreError> {
         self.begin().await?;
         Ok(self.0.lock().maintain(retention))

@@ -50,7 +50,12 @@ impl Dovecot {
         Self::launch(&settings, lmtp, pop3, pop3s)
     }
 
-    fn launch(settings: &Path, lmtp: SocketAddr, pop3: SocketAddr, pop3s: SocketAddr) -> anyhow::Result<Self> {
+    fn launch(
+        settings: &Path,
+        lmtp: SocketAddr,
+        pop3: SocketAddr,
+        pop3s: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let master = Command::new(PROGRAM)
             .arg("-F")
             .arg("-c")
@@ -103,7 +108,11 @@ fn free_ports() -> anyhow::Result<[SocketAddr; 3]> {
     let bind = || TcpListener::bind("127.0.0.1:0");
     // All are held until all are known, so that they differ.
     let held = [bind()?, bind()?, bind()?];
-    Ok([held[0].local_addr()?, held[1].local_addr()?, held[2].local_addr()?])
+    Ok([
+        held[0].local_addr()?,
+        held[1].local_addr()?,
+        held[2].local_addr()?,
+    ])
 }
 
 fn write_settings(

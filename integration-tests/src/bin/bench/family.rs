@@ -107,7 +107,9 @@ fn times(pid: u32) -> anyhow::Result<(Duration, Duration)> {
         .filter_map(|ticks| ticks.parse().ok())
         .collect();
     match ticks[..] {
-        [user, system, ended_user, ended_system] => Ok((TICK * (user + system), TICK * (ended_user + ended_system))),
+        [user, system, ended_user, ended_system] => {
+            Ok((TICK * (user + system), TICK * (ended_user + ended_system)))
+        }
         _ => anyhow::bail!("/proc/{pid}/stat is not as expected"),
     }
 }

@@ -47,7 +47,9 @@ pub(crate) fn wanted(options: &Options) -> bool {
 pub(crate) async fn measure(options: &Options, dir: &Path) -> anyhow::Result<Vec<Row>> {
     let sessions = options.sessions;
     let title = |how: &str| {
-        format!("memory for each idle logged-in session, {sessions} sessions{how} (Dovecot: {DOVECOT_SESSIONS_MAX}, PSS)")
+        format!(
+            "memory for each idle logged-in session, {sessions} sessions{how} (Dovecot: {DOVECOT_SESSIONS_MAX}, PSS)"
+        )
     };
     let mut plain = Row::new(PLAIN, &title(""), Unit::Kibibytes, Aim::at_most(4.0));
     let mut tls = Row::new(TLS, &title(" with TLS"), Unit::Kibibytes, Aim::NONE);
@@ -63,8 +65,21 @@ pub(crate) async fn measure(options: &Options, dir: &Path) -> anyhow::Result<Vec
         let start = || Server::dovecot(&data, sessions, &certificate);
         measure_server(options, 0..sessions, start, &mut [&mut plain, &mut tls]).await?;
     }
+    if options.wants(PLAIN) {
+        let server = Server::bare()?;
+        let (address, accounts) = (server.pop3, 0..sessions);
+        let open = open_all(&accounts, |account| plain_session(address, account));
+        plain.set(
+            server.kind,
+            Cell::of(each(growth(&server, open).await?, sessions)),
+        );
+    }
     let rows = [(PLAIN, plain), (TLS, tls)];
-    Ok(rows.into_iter().filter(|(name, _)| options.wants(name)).map(|(_, row)| row).collect())
+    Ok(rows
+        .into_iter()
+        .filter(|(name, _)| options.wants(name))
+        .map(|(_, row)| row)
+        .collect())
 }
 
 /// A server's two figures, each from a fresh start, so that no memory of what went before is used again.
@@ -83,7 +98,11 @@ async fn measure_server(
     if options.wants(PLAIN) {
         let server = start()?;
         let address = server.pop3;
-        let grown = growth(&server, open_all(&accounts, |account| plain_session(address, account))).await?;
+        let grown = growth(
+            &server,
+            open_all(&accounts, |account| plain_session(address, account)),
+        )
+        .await?;
         rows[0].set(server.kind, Cell::of(each(grown, accounts.len())));
         server.stop();
     }
@@ -91,7 +110,9 @@ async fn measure_server(
         let server = start()?;
         let address = server.pop3s.context("it has no TLS")?;
         let connector = TlsConnector::from(Arc::new(tls_config()?));
-        let open = open_all(&accounts, |account| tls_session(connector.clone(), address, account));
+        let open = open_all(&accounts, |account| {
+            tls_session(connector.clone(), address, account)
+        });
         let grown = growth(&server, open).await?;
         rows[1].set(server.kind, Cell::of(each(grown, accounts.len())));
         server.stop();
@@ -162,7 +183,9 @@ async fn tls_session(
     account: usize,
 ) -> anyhow::Result<TlsStream<TcpStream>> {
     let stream = connect(address, account).await?.into_stream();
-    let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
+    let stream = connector
+        .connect(ServerName::try_from("localhost")?, stream)
+        .await?;
     let mut wire = Wire::new(stream);
     log_in(&mut wire, account).await?;
     Ok(wire.into_stream())
@@ -202,7 +225,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -211,7 +239,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

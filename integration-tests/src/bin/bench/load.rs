@@ -45,7 +45,8 @@ impl Message {
             "From: Load <load@example.net>\r\nSubject: benchmark\r\n\r\n{}",
             "some text of a benchmark, the same line again and again\r\n".repeat(octets / 57 + 1)
         );
-        let mut content = format!("{}{:0width$}\r\n{head}", Self::NUMBER, 0, width = Self::DIGITS).into_bytes();
+        let mut content =
+            format!("{}{:0width$}\r\n{head}", Self::NUMBER, 0, width = Self::DIGITS).into_bytes();
         content.truncate(octets.saturating_sub(2));
         content.extend_from_slice(b"\r\n.\r\n");
         Self { content }

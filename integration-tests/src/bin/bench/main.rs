@@ -1,8 +1,9 @@
 //! The benchmark: Mailhorn beside Dovecot and beside the bare limit, in one run on one machine. What each row means and
 //! how to read it stands in BENCHMARKS.md.
 //!
-//! The load tool is one thread, so that it takes as little as it can from the servers with which it shares the
-//! machine; the first column that looks too good is checked against its own processor time (`--json`).
+//! The load tool is one thread, so that it takes as little as it can from the servers with which it shares the machine.
+//! Its own processor time is told beside theirs: where it is the greater part, the rate is the tool's limit and only the
+//! server's processor time says something about the server.
 
 #![allow(
     clippy::disallowed_methods,
@@ -42,12 +43,17 @@ fn main() -> ExitCode {
 
 fn begin() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     if arguments.first().is_some_and(|first| first == bare::ARGUMENT) {
         return local.block_on(&runtime, bare::serve());
     }
-    let command = format!("cargo run --release -p mailhorn-integration-tests --bin bench -- {}", arguments.join(" "));
+    let command = format!(
+        "cargo run --release -p mailhorn-integration-tests --bin bench -- {}",
+        arguments.join(" ")
+    );
     let mut out = std::io::stdout();
     let Some(mut options) = Options::parse(arguments.into_iter())? else {
         write!(out, "{HELP}")?;
@@ -67,7 +73,9 @@ fn begin() -> anyhow::Result<()> {
 }
 
 async fn all(options: &Options) -> anyhow::Result<Vec<Row>> {
-    let folder = tempfile::Builder::new().prefix("mailhorn-bench").tempdir_in(&options.dir)?;
+    let folder = tempfile::Builder::new()
+        .prefix("mailhorn-bench")
+        .tempdir_in(&options.dir)?;
     let mut rows = Vec::new();
     if measures::wanted(options) {
         rows.extend(rates(options, folder.path()).await?);
@@ -87,7 +95,11 @@ async fn rates(options: &Options, folder: &Path) -> anyhow::Result<Vec<Row>> {
     let mut servers = vec![Server::mailhorn(&data)];
     if options.with_dovecot {
         let certificate = Certificate::of_node(&data)?;
-        servers.push(Server::dovecot(&folder.join("dovecot"), measures::ACCOUNTS, &certificate)?);
+        servers.push(Server::dovecot(
+            &folder.join("dovecot"),
+            measures::ACCOUNTS,
+            &certificate,
+        )?);
     }
     servers.push(Server::bare()?);
     measures::measure(options, folder, &servers).await

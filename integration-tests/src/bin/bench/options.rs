@@ -45,7 +45,11 @@ impl Options {
             json: false,
         };
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+            let mut value = || {
+                arguments
+                    .next()
+                    .with_context(|| format!("{argument} needs a value"))
+            };
             match argument.as_str() {
                 "--seconds" => options.time = Duration::from_secs(value()?.parse().context("--seconds")?),
                 "--rounds" => options.rounds = value()?.parse().context("--rounds")?,

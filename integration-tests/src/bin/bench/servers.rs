@@ -109,7 +109,12 @@ pub(crate) async fn settle(servers: &[Server]) -> anyhow::Result<()> {
     const LOOKS_MAX: usize = 80;
     let synced = std::process::Command::new("sync").status()?;
     ensure!(synced.success(), "sync");
-    let busy = || servers.iter().map(|server| server.family.cpu()).sum::<anyhow::Result<Duration>>();
+    let busy = || {
+        servers
+            .iter()
+            .map(|server| server.family.cpu())
+            .sum::<anyhow::Result<Duration>>()
+    };
     for _ in 0..LOOKS_MAX {
         let before = busy()?;
         tokio::time::sleep(LOOK).await;

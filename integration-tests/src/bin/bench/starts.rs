@@ -29,14 +29,24 @@ pub(crate) fn wanted(options: &Options) -> bool {
 
 /// Runs them.
 pub(crate) async fn measure(options: &Options, dir: &Path) -> anyhow::Result<Vec<Row>> {
-    let mut clean = Row::new(NAME, "start to accepting, after a clean stop", Unit::Milliseconds, Aim::at_most(50.0));
+    let mut clean = Row::new(
+        NAME,
+        "start to accepting, after a clean stop",
+        Unit::Milliseconds,
+        Aim::at_most(50.0),
+    );
     let mut crash = Row::new(
         NAME,
         "start to accepting, after SIGKILL with a full journal",
         Unit::Milliseconds,
         Aim::at_most(1_000.0),
     );
-    let mut memory = Row::new(NAME, "resident after start (Dovecot: PSS)", Unit::Mebibytes, Aim::at_most(20.0));
+    let mut memory = Row::new(
+        NAME,
+        "resident after start (Dovecot: PSS)",
+        Unit::Mebibytes,
+        Aim::at_most(20.0),
+    );
     let data = dir.join("start-mailhorn");
     prepare_mailhorn(&data, ACCOUNTS.len())?;
     let start = || anyhow::Ok(Server::mailhorn(&data));
@@ -70,7 +80,11 @@ async fn clean_starts(
         settle(std::slice::from_ref(&server)).await?;
         let used = server.family.memory()?;
         crate::progress(&format!("start of {kind:?}: {:?} ms, {used:?} KiB", times.last()));
-        sizes.push(mebibytes(if kind == Kind::Dovecot { used.proportional } else { used.resident }));
+        sizes.push(mebibytes(if kind == Kind::Dovecot {
+            used.proportional
+        } else {
+            used.resident
+        }));
         server.stop();
     }
     time.set(kind, Cell::of(median(times.into_iter())));
@@ -88,7 +102,10 @@ async fn crash_starts(options: &Options, data: &Path) -> anyhow::Result<f64> {
         let server = Server::mailhorn(data);
         greeted(&server)?;
         times.push(milliseconds(began.elapsed()));
-        crate::progress(&format!("start after SIGKILL: {:?} ms, journal of {journal} octets", times.last()));
+        crate::progress(&format!(
+            "start after SIGKILL: {:?} ms, journal of {journal} octets",
+            times.last()
+        ));
         server.stop();
     }
     Ok(median(times.into_iter()))
@@ -104,7 +121,10 @@ async fn fill_journal(server: &Server, data: &Path) -> anyhow::Result<u64> {
         if octets >= JOURNAL_OCTETS {
             return Ok(octets);
         }
-        ensure!(began.elapsed() < FILL_PATIENCE, "the journal does not fill: {octets} octets");
+        ensure!(
+            began.elapsed() < FILL_PATIENCE,
+            "the journal does not fill: {octets} octets"
+        );
     }
 }
 

@@ -1,7 +1,5 @@
 //! Rows, and how they are shown.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 use crate::load::Sample;
@@ -141,16 +139,31 @@ impl Row {
     fn verdict(&self) -> String {
         let mailhorn = self.mailhorn;
         let bounds = [
-            (self.aim.times_dovecot, self.times(self.dovecot), true, " × Dovecot"),
-            (self.aim.server_ms_max, mailhorn.and_then(|cell| cell.server_ms), false, " ms CPU"),
-            (self.aim.value_max, mailhorn.map(|cell| cell.value), false, self.unit.name()),
+            (
+                self.aim.times_dovecot,
+                self.times(self.dovecot),
+                true,
+                " × Dovecot",
+            ),
+            (
+                self.aim.server_ms_max,
+                mailhorn.and_then(|cell| cell.server_ms),
+                false,
+                " ms CPU",
+            ),
+            (
+                self.aim.value_max,
+                mailhorn.map(|cell| cell.value),
+                false,
+                self.unit.name(),
+            ),
         ];
         let texts = bounds.into_iter().filter_map(|(bound, value, is_minimum, unit)| {
             let bound = bound?;
             let sign = if is_minimum { '≥' } else { '≤' };
             let verdict = match value {
                 None => "not measured",
-                Some(value) if (value >= bound) == is_minimum => "met",
+                Some(value) if is_minimum && value >= bound || !is_minimum && value <= bound => "met",
                 Some(_) => "missed",
             };
             Some(format!("{sign} {bound} {}: {verdict}", unit.trim()))
@@ -211,11 +224,9 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
          | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for row in rows {
-        let times = |times: Option<f64>| times.map_or("–".to_owned(), number);
-        // Writing to a string does not fail.
-        drop(writeln!(
-            table,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+        let times = |times: Option<f64>| times.map_or_else(|| "–".to_owned(), number);
+        table += &format!(
+            "| {} | {} | {} | {} | {} | {} | {} |\n",
             row.title,
             row.cell(row.mailhorn),
             row.cell(row.dovecot),
@@ -223,7 +234,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             times(row.times(row.dovecot)),
             times(row.times(row.bare)),
             row.verdict()
-        ));
+        );
     }
     table
 }
@@ -231,4 +242,54 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 /// The rows as JSON.
 pub(crate) fn json(command: &str, rows: &[Row]) -> Value {
     json!({ "command": command, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one_or_the_mean_of_the_two() {
+        let table: [(&[f64], f64); 4] = [
+            (&[7.0], 7.0),
+            (&[9.0, 1.0, 2.0], 2.0),
+            (&[4.0, 1.0], 2.5),
+            (&[8.0, 2.0, 4.0, 1.0], 3.0),
+        ];
+        for (values, expected) in table {
+            let middle = median(values.iter().copied());
+            assert!((middle - expected).abs() < 1e-9, "{values:?}: {middle}");
+        }
+    }
+
+    #[test]
+    fn an_aim_is_met_or_missed_bound_by_bound_and_never_without_a_figure() {
+        let cell = |value, ms| Cell {
+            value,
+            server_ms: Some(ms),
+            client_ms: None,
+        };
+        let mut row = Row::new("poll", "polls/s", Unit::PerSecond, Aim::rate(8.0, 0.13));
+        assert_eq!(
+            row.verdict(),
+            "≥ 8 × Dovecot: not measured; ≤ 0.13 ms CPU: not measured"
+        );
+        row.set(Kind::Mailhorn, cell(8_000.0, 0.2));
+        row.set(Kind::Dovecot, cell(1_000.0, 1.0));
+        assert_eq!(row.verdict(), "≥ 8 × Dovecot: met; ≤ 0.13 ms CPU: missed");
+        let mut row = Row::new("start", "start", Unit::Milliseconds, Aim::at_most(50.0));
+        row.set(Kind::Mailhorn, Cell::of(50.0));
+        assert_eq!(row.verdict(), "≤ 50 ms: met");
+    }
+
+    #[test]
+    fn a_row_shows_dashes_where_nothing_was_measured() {
+        let mut row = Row::new("start", "start", Unit::Milliseconds, Aim::NONE);
+        row.set(Kind::Mailhorn, Cell::of(12.345));
+        let table = markdown(&[row]);
+        assert_eq!(
+            table.lines().last(),
+            Some("| start | 12.3 ms | – | – | – | – |  |")
+        );
+    }
 }

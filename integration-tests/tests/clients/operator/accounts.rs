@@ -26,24 +26,52 @@ fn life_of_an_account(data: &Path) -> Vec<String> {
         refused(data, "domain add example.org", "", 1),
         refused(data, "domain add not..a.domain", "", 1),
         done(data, "user add Reader@example.org --password-stdin", "secret\n"),
-        refused(data, "user add reader@example.org --password-stdin", "secret\n", 1),
-        refused(data, "user add reader@example.net --password-stdin", "secret\n", 1),
+        refused(
+            data,
+            "user add reader@example.org --password-stdin",
+            "secret\n",
+            1,
+        ),
+        refused(
+            data,
+            "user add reader@example.net --password-stdin",
+            "secret\n",
+            1,
+        ),
         refused(data, "user add reader --password-stdin", "secret\n", 1),
         refused(data, "user add empty@example.org --password-stdin", "", 1),
         refused(data, "domain remove example.org", "", 1),
-        done(data, "user passwd reader@example.org --password-stdin", "better\n"),
-        refused(data, "user passwd nobody@example.org --password-stdin", "better\n", 1),
+        done(
+            data,
+            "user passwd reader@example.org --password-stdin",
+            "better\n",
+        ),
+        refused(
+            data,
+            "user passwd nobody@example.org --password-stdin",
+            "better\n",
+            1,
+        ),
         refused(data, "mailbox list nobody@example.org", "", 1),
         refused(data, "mailbox show reader@example.org Drafts", "", 1),
     ];
-    assert_eq!(list("domain list"), [serde_json::json!({ "name": "example.org" })]);
+    assert_eq!(
+        list("domain list"),
+        [serde_json::json!({ "name": "example.org" })]
+    );
     let users = list("user list");
     assert_eq!(users.len(), 1);
-    assert_eq!(users[0]["address"].as_str().map(str::to_lowercase).as_deref(), Some(READER));
+    assert_eq!(
+        users[0]["address"].as_str().map(str::to_lowercase).as_deref(),
+        Some(READER)
+    );
     for what in ["mailbox list", "mailbox list reader@example.org"] {
         let mailboxes = list(what);
         assert_eq!(mailboxes.len(), 1, "{what}");
-        assert_eq!((&mailboxes[0]["mailbox"], &mailboxes[0]["messages"]), (&"INBOX".into(), &0.into()));
+        assert_eq!(
+            (&mailboxes[0]["mailbox"], &mailboxes[0]["messages"]),
+            (&"INBOX".into(), &0.into())
+        );
     }
     assert!(list("mailbox show reader@example.org").is_empty());
     let gone = [
@@ -79,12 +107,25 @@ fn mailboxes_are_listed_and_shown_as_pop3_has_them() {
     }
     let mut session = Pop3::connect(node.pop3()).expect("POP3");
     assert!(session.log_in(READER, "secret").expect("a reply").is_ok());
-    let sizes: Vec<u64> = session.list().expect("a list").into_iter().map(|(_, size)| size).collect();
-    let ids: Vec<String> = session.uidl().expect("a list").into_iter().map(|(_, id)| id).collect();
+    let sizes: Vec<u64> = session
+        .list()
+        .expect("a list")
+        .into_iter()
+        .map(|(_, size)| size)
+        .collect();
+    let ids: Vec<String> = session
+        .uidl()
+        .expect("a list")
+        .into_iter()
+        .map(|(_, id)| id)
+        .collect();
     assert!(session.quit().expect("a reply").is_ok());
 
     let shown = |what: &str| done(folder.path(), &format!("{what} --json"), "");
-    let running = (shown("mailbox list"), shown("mailbox show reader@example.org inbox"));
+    let running = (
+        shown("mailbox list"),
+        shown("mailbox show reader@example.org inbox"),
+    );
     assert!(node.terminate().success());
     let stopped = (shown("mailbox list"), shown("mailbox show reader@example.org"));
     assert_eq!(running, stopped);
@@ -100,7 +141,10 @@ fn mailboxes_are_listed_and_shown_as_pop3_has_them() {
         .iter()
         .map(|message| (message["unique_id"].clone(), message["size"].clone()))
         .collect();
-    let expected = ids.into_iter().zip(sizes).map(|(id, size)| (id.into(), size.into()));
+    let expected = ids
+        .into_iter()
+        .zip(sizes)
+        .map(|(id, size)| (id.into(), size.into()));
     assert_eq!(messages, expected.collect::<Vec<(Value, Value)>>());
 }
 
@@ -116,13 +160,23 @@ fn a_changed_password_holds_at_the_next_log_in_whatever_was_remembered() {
     let mut open = Pop3::connect(node.pop3()).expect("POP3");
     assert!(open.log_in(READER, "first").expect("a reply").is_ok());
 
-    done(folder.path(), "user passwd reader@example.org --password-stdin", "second\n");
-    assert!(open.command("NOOP").expect("a reply").is_ok(), "a session that is open stays open");
+    done(
+        folder.path(),
+        "user passwd reader@example.org --password-stdin",
+        "second\n",
+    );
+    assert!(
+        open.command("NOOP").expect("a reply").is_ok(),
+        "a session that is open stays open"
+    );
     assert!(open.quit().expect("a reply").is_ok());
     let refused = log_in(node.pop3(), READER, "first").expect_err("the old password");
     assert!(refused.starts_with("-ERR [AUTH]"), "{refused}");
     assert!(log_in(node.pop3(), READER, "second").is_ok());
-    assert!(log_in(node.pop3(), "other@example.org", "first").is_ok(), "nobody else's was changed");
+    assert!(
+        log_in(node.pop3(), "other@example.org", "first").is_ok(),
+        "nobody else's was changed"
+    );
 }
 
 #[test]
@@ -135,7 +189,10 @@ fn an_unknown_user_and_a_wrong_password_are_answered_alike() {
     for user in ["nobody@example.org", "reader@example.net", "reader"] {
         assert_eq!(log_in(node.pop3(), user, "secret"), Err(wrong.clone()), "{user}");
     }
-    assert!(log_in(node.pop3(), "READER@Example.Org", "secret").is_ok(), "an address has no case here");
+    assert!(
+        log_in(node.pop3(), "READER@Example.Org", "secret").is_ok(),
+        "an address has no case here"
+    );
 }
 
 #[test]
@@ -145,27 +202,49 @@ fn a_removed_user_gets_no_mail_and_no_session_and_made_again_starts_empty() {
     let node = Node::builder().data_dir(folder.path()).start();
     let both = [READER, "other@example.org"];
     let mut lmtp = Lmtp::connect(node.lmtp()).expect("LMTP");
-    for reply in lmtp.deliver("ines.kaya@example.com", &both, MESSAGE).expect("replies") {
+    for reply in lmtp
+        .deliver("ines.kaya@example.com", &both, MESSAGE)
+        .expect("replies")
+    {
         assert_eq!(reply.code, 250, "{reply:?}");
     }
 
     let told = done(folder.path(), "user remove reader@example.org", "");
-    assert!(told.contains("1 message"), "{told}");
+    assert!(told.contains("removed with it: 1"), "{told}");
     let reply = deliver(node.lmtp(), READER, MESSAGE);
-    assert_eq!((reply.code, reply.text.starts_with("5.1.1 ")), (550, true), "{reply:?}");
+    assert_eq!(
+        (reply.code, reply.text.starts_with("5.1.1 ")),
+        (550, true),
+        "{reply:?}"
+    );
     let mut smtp = Lmtp::connect_smtp(node.smtp()).expect("SMTP");
-    let reply = smtp.deliver("ines.kaya@example.com", &[READER], MESSAGE).expect("a reply").remove(0);
-    assert_eq!((reply.code, reply.text.starts_with("5.1.1 ")), (550, true), "{reply:?}");
+    let reply = smtp
+        .deliver("ines.kaya@example.com", &[READER], MESSAGE)
+        .expect("a reply")
+        .remove(0);
+    assert_eq!(
+        (reply.code, reply.text.starts_with("5.1.1 ")),
+        (550, true),
+        "{reply:?}"
+    );
     assert!(log_in(node.pop3(), READER, "secret").is_err());
 
-    done(folder.path(), "user add reader@example.org --password-stdin", "secret\n");
+    done(
+        folder.path(),
+        "user add reader@example.org --password-stdin",
+        "secret\n",
+    );
     let count = |user: &str| {
         let mut session = Pop3::connect(node.pop3()).expect("POP3");
         assert!(session.log_in(user, "secret").expect("a reply").is_ok());
         session.list().expect("a list").len()
     };
     assert_eq!(count(READER), 0, "it starts empty");
-    assert_eq!(count("other@example.org"), 1, "another's copy of the same message stays");
+    assert_eq!(
+        count("other@example.org"),
+        1,
+        "another's copy of the same message stays"
+    );
     // The same message is no duplicate of what the account before had.
     assert_eq!(deliver(node.lmtp(), READER, MESSAGE).code, 250);
     assert_eq!(count(READER), 1);
@@ -194,12 +273,58 @@ fn an_import_takes_the_good_lines_and_tells_each_bad_one_by_its_number() {
             let is_told = told.contains(&format!("{}:{line}:", path.display()));
             assert_eq!(is_told, [4, 5, 6, 7, 8, 9].contains(&line), "line {line}: {told}");
         }
-        assert!(told.contains("2 users were added, 6 lines were not taken"), "{told}");
+        assert!(
+            told.contains("2 users were added, 6 lines were not taken"),
+            "{told}"
+        );
         assert!(!told.contains(SECRET) && !told.contains("c29tZXNhbHR"), "{told}");
         let users = done(&data, "user list", "");
-        assert!(users.lines().count() == 2 && users.contains("six@example.org"), "{users}");
+        assert!(
+            users.lines().count() == 2 && users.contains("six@example.org"),
+            "{users}"
+        );
         if let Some(node) = node {
             assert!(log_in(node.pop3(), "six@example.org", SECRET).is_ok());
         }
     }
+}
+
+#[test]
+fn scram_is_offered_while_every_account_has_keys_and_a_hash_that_was_imported_gets_them_at_its_first_log_in()
+{
+    // Of the password "tanstaaf" with the salt "somesalt", as OpenSSL computes it.
+    let hash = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$iJ065eAs4DtaWHJxZzRe6GrM9bnVYQDIWSdeI+llGqA";
+    let folder = tempfile::tempdir().expect("a folder");
+    add_users(folder.path(), "example.org", &["reader"], "secret");
+    let node = Node::builder().data_dir(folder.path()).start();
+    let offers_scram = || {
+        let mut session = Pop3::connect(node.pop3()).expect("POP3");
+        let offered = session
+            .multi_line("CAPA")
+            .expect("a reply")
+            .expect("capabilities");
+        let challenged =
+            session.command("AUTH SCRAM-SHA-256 biwsbj1yZWFkZXJAZXhhbXBsZS5vcmcscj1yT3ByTkdmd0Vi");
+        let is_taken = challenged
+            .expect("a reply")
+            .is_err_and(|answer| answer.starts_with("+ "));
+        let is_offered = String::from_utf8_lossy(&offered).contains("SCRAM-SHA-256");
+        assert_eq!(is_offered, is_taken, "what is offered is what is taken");
+        is_offered
+    };
+    assert!(
+        offers_scram(),
+        "keys are made of a password that is imported in clear"
+    );
+    let file = private_file(
+        folder.path(),
+        "users",
+        &format!("moved@example.org:{{ARGON2ID}}{hash}\n"),
+    );
+    done(folder.path(), &format!("user import {}", file.display()), "");
+    assert!(!offers_scram(), "a client that takes SCRAM would not get in");
+    assert!(log_in(node.pop3(), "moved@example.org", "wrong").is_err());
+    assert!(!offers_scram());
+    assert!(log_in(node.pop3(), "moved@example.org", "tanstaaf").is_ok());
+    assert!(offers_scram(), "now every account has keys");
 }

@@ -63,12 +63,20 @@ fn metrics_count_deliveries_commands_log_ins_and_actors() {
 
     let (_, metrics) = get(node.admin(), "/metrics", None);
     assert!(metrics.ends_with("# EOF\n"), "OpenMetrics ends so");
-    for subject in ["deliver", "octets", "commit", "log_in", "command", "actor", "restart", "store"] {
+    for subject in [
+        "deliver", "octets", "commit", "log_in", "command", "actor", "restart", "store",
+    ] {
         let has_value = |line: &str| {
-            !line.starts_with('#') && line.contains(subject) && !line.ends_with(" 0") && !line.ends_with(" 0.0")
+            !line.starts_with('#')
+                && line.contains(subject)
+                && !line.ends_with(" 0")
+                && !line.ends_with(" 0.0")
         };
         let may_be_zero = subject == "restart" && metrics.contains(subject);
-        assert!(may_be_zero || metrics.lines().any(has_value), "{subject}: {metrics}");
+        assert!(
+            may_be_zero || metrics.lines().any(has_value),
+            "{subject}: {metrics}"
+        );
     }
     assert!(!metrics.contains(READER), "no user is named");
 

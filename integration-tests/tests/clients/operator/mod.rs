@@ -27,14 +27,23 @@ fn command(data_dir: &Path, line: &str, stdin: &str) -> Output {
 /// The same, where it has to be done; gives what it printed.
 fn done(data_dir: &Path, line: &str, stdin: &str) -> String {
     let output = command(data_dir, line, stdin);
-    assert!(output.status.success(), "mailhorn {line}: {}", crate::kit::said(&output));
+    assert!(
+        output.status.success(),
+        "mailhorn {line}: {}",
+        crate::kit::said(&output)
+    );
     String::from_utf8(output.stdout).expect("text")
 }
 
 /// The same, where it has to fail with this exit status; gives the reason.
 fn refused(data_dir: &Path, line: &str, stdin: &str, status: i32) -> String {
     let output = command(data_dir, line, stdin);
-    assert_eq!(output.status.code(), Some(status), "mailhorn {line}: {}", crate::kit::said(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "mailhorn {line}: {}",
+        crate::kit::said(&output)
+    );
     String::from_utf8(output.stderr).expect("text")
 }
 
@@ -51,7 +60,9 @@ fn log_in(pop3: SocketAddr, user: &str, password: &str) -> Result<String, String
 /// Delivers a small message by LMTP; gives the recipient's reply.
 fn deliver(lmtp: SocketAddr, to: &str, content: &[u8]) -> Reply {
     let mut session = Lmtp::connect(lmtp).expect("LMTP");
-    let replies = session.deliver("ines.kaya@example.com", &[to], content).expect("a reply");
+    let replies = session
+        .deliver("ines.kaya@example.com", &[to], content)
+        .expect("a reply");
     replies.into_iter().next().expect("one recipient, one reply")
 }
 
@@ -61,7 +72,9 @@ fn get(admin: SocketAddr, path: &str, token: Option<&str>) -> (u16, String) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n{token}\r\n");
-    stream.write_all(request.as_bytes()).expect("the request is taken");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the request is taken");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("a response in text");
     let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");

@@ -38,24 +38,40 @@ fn mail_comes_in(node: &Node) {
     let recipients = [READER, "nobody@example.org"];
     for connected in [Lmtp::connect(node.lmtp()), Lmtp::connect_smtp(node.smtp())] {
         let mut session = connected.expect("a session");
-        session.deliver("ines.kaya@example.com", &recipients, message.as_bytes()).expect("replies");
+        session
+            .deliver("ines.kaya@example.com", &recipients, message.as_bytes())
+            .expect("replies");
         session.command("XYZZY").expect("a reply");
-        session.command(&format!("RCPT TO:<{}", CONTENT[2])).expect("a reply");
+        session
+            .command(&format!("RCPT TO:<{}", CONTENT[2]))
+            .expect("a reply");
     }
     // Content that is refused, and content that is cut off.
     let mut session = Lmtp::connect(node.lmtp()).expect("LMTP");
-    session.envelope("ines.kaya@example.com", &[READER]).expect("replies");
-    session.write(format!("{}\nbare\r\n.\r\n", CONTENT[1]).as_bytes()).expect("a socket");
+    session
+        .envelope("ines.kaya@example.com", &[READER])
+        .expect("replies");
+    session
+        .write(format!("{}\nbare\r\n.\r\n", CONTENT[1]).as_bytes())
+        .expect("a socket");
     session.reply().expect("a reply");
     let mut session = Lmtp::connect(node.lmtp()).expect("LMTP");
-    session.envelope("ines.kaya@example.com", &[READER]).expect("replies");
-    session.write(format!("{}\r\n", CONTENT[1]).as_bytes()).expect("a socket");
+    session
+        .envelope("ines.kaya@example.com", &[READER])
+        .expect("replies");
+    session
+        .write(format!("{}\r\n", CONTENT[1]).as_bytes())
+        .expect("a socket");
 }
 
 fn mail_goes_out(node: &Node, password: &str) {
     let connect = || Pop3::connect(node.pop3()).expect("POP3");
     let mut session = connect();
-    for line in [format!("PASS {password}"), format!("USER {password}"), format!("PASS {WRONG}")] {
+    for line in [
+        format!("PASS {password}"),
+        format!("USER {password}"),
+        format!("PASS {WRONG}"),
+    ] {
         session.command(&line).expect("a reply").ok();
     }
     let mut session = connect();
@@ -63,34 +79,68 @@ fn mail_goes_out(node: &Node, password: &str) {
     assert!(session.retr(1).expect("a reply").is_ok());
     assert!(session.multi_line("TOP 1 5").expect("a reply").is_ok());
     assert!(session.command("DELE 2").expect("a reply").is_ok());
-    session.command(&format!("PASS {password}")).expect("a reply").ok();
+    session
+        .command(&format!("PASS {password}"))
+        .expect("a reply")
+        .ok();
     assert!(session.quit().expect("a reply").is_ok());
 
     let mut session = connect();
-    assert!(session.command(&format!("AUTH PLAIN {}", plain(password))).expect("a reply").is_ok());
+    assert!(
+        session
+            .command(&format!("AUTH PLAIN {}", plain(password)))
+            .expect("a reply")
+            .is_ok()
+    );
     assert!(session.quit().expect("a reply").is_ok());
     let mut session = connect();
     // A challenge is "+ ", which the client of the harness takes for no +OK.
-    session.command("AUTH LOGIN").expect("a reply").expect_err("a challenge");
-    session.command(&base64(READER)).expect("a reply").expect_err("a challenge");
+    session
+        .command("AUTH LOGIN")
+        .expect("a reply")
+        .expect_err("a challenge");
+    session
+        .command(&base64(READER))
+        .expect("a reply")
+        .expect_err("a challenge");
     assert!(session.command(&base64(password)).expect("a reply").is_ok());
     assert!(session.quit().expect("a reply").is_ok());
     let mut session = connect();
-    session.command(&format!("AUTH PLAIN {}", plain(WRONG))).expect("a reply").expect_err("wrong");
-    session.command(&format!("AUTH PLAIN !{}", plain(WRONG))).expect("a reply").expect_err("no base64");
-    session.write(format!("PASS {}{password}\r\n", "x".repeat(400)).as_bytes()).expect("a socket");
+    session
+        .command(&format!("AUTH PLAIN {}", plain(WRONG)))
+        .expect("a reply")
+        .expect_err("wrong");
+    session
+        .command(&format!("AUTH PLAIN !{}", plain(WRONG)))
+        .expect("a reply")
+        .expect_err("no base64");
+    session
+        .write(format!("PASS {}{password}\r\n", "x".repeat(400)).as_bytes())
+        .expect("a socket");
 }
 
 #[test]
 fn a_full_session_leaves_no_password_and_no_content_in_the_log_at_trace_level() {
     let folder = tempfile::tempdir().expect("a folder");
     add_users(folder.path(), "example.org", &["reader", "other"], PASSWORD);
-    let mut node = Node::builder().data_dir(folder.path()).log_levels("trace").start();
+    let mut node = Node::builder()
+        .data_dir(folder.path())
+        .log_levels("trace")
+        .start();
     mail_comes_in(&node);
     mail_goes_out(&node, PASSWORD);
-    done(folder.path(), "user passwd reader@example.org --password-stdin", &format!("{SECOND}\n"));
+    done(
+        folder.path(),
+        "user passwd reader@example.org --password-stdin",
+        &format!("{SECOND}\n"),
+    );
+    mail_comes_in(&node);
     mail_goes_out(&node, SECOND);
-    done(folder.path(), "user add third@example.org --password-stdin", &format!("{SECOND}\n"));
+    done(
+        folder.path(),
+        "user add third@example.org --password-stdin",
+        &format!("{SECOND}\n"),
+    );
     let token = std::fs::read_to_string(folder.path().join("admin.token")).expect("the token");
     assert_eq!(get(node.admin(), "/api/v1/users", Some(token.trim())).0, 200);
     assert!(node.terminate().success());

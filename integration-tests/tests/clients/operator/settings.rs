@@ -18,7 +18,10 @@ fn an_unknown_key_in_the_file_stops_every_command_with_the_key_its_value_and_wha
     let data = folder.path().join("data");
     let data = data.to_str().expect("a path");
     for line in ["serve", "demo", "config check", "config show", "user list"] {
-        let args: Vec<&str> = line.split(' ').chain(["--config", file, "--data-dir", data]).collect();
+        let args: Vec<&str> = line
+            .split(' ')
+            .chain(["--config", file, "--data-dir", data])
+            .collect();
         let output = mailhorn(&args, "");
         assert_eq!(output.status.code(), Some(USAGE), "{line}: {}", said(&output));
         let told = String::from_utf8_lossy(&output.stderr);
@@ -41,7 +44,9 @@ fn a_bad_value_in_the_environment_stops_the_start_with_the_variable_and_what_is_
         ("log.levels", "loud", "level"),
     ];
     for (key, value, allowed) in table {
-        let node = Node::builder().data_dir(folder.path().join("data")).setting(key, value);
+        let node = Node::builder()
+            .data_dir(folder.path().join("data"))
+            .setting(key, value);
         let ended = node.try_start().expect_err("the value is refused");
         assert_eq!(ended.status.code(), Some(USAGE), "{key}: {ended}");
         let variable = format!("MAILHORN__{}", key.to_uppercase().replace('.', "__"));
@@ -54,13 +59,23 @@ fn a_bad_value_in_the_environment_stops_the_start_with_the_variable_and_what_is_
 #[test]
 fn a_port_that_is_taken_stops_the_start_with_its_setting_and_address() {
     let folder = tempfile::tempdir().expect("a folder");
-    for key in ["smtp.listen", "lmtp.listen", "pop3.listen", "pop3.listen_tls", "admin.listen"] {
+    for key in [
+        "smtp.listen",
+        "lmtp.listen",
+        "pop3.listen",
+        "pop3.listen_tls",
+        "admin.listen",
+    ] {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
         let node = Node::builder().data_dir(folder.path()).setting(key, address);
         let ended = node.try_start().expect_err("the port is taken");
         assert_eq!(ended.status.code(), Some(1), "{key}: {ended}");
-        assert!(ended.log.contains(&format!("{key}: {address}")), "{key}: {}", ended.log);
+        assert!(
+            ended.log.contains(&format!("{key}: {address}")),
+            "{key}: {}",
+            ended.log
+        );
     }
     // Nothing of it stands in the way of a start.
     drop(Node::builder().data_dir(folder.path()).start());
@@ -71,11 +86,21 @@ fn a_data_folder_in_use_by_another_node_stops_the_start_and_leaves_the_other_alo
     let folder = tempfile::tempdir().expect("a folder");
     add_users(folder.path(), "example.org", &["reader"], "secret");
     let first = Node::builder().data_dir(folder.path()).start();
-    let ended = Node::builder().data_dir(folder.path()).try_start().expect_err("in use");
+    let ended = Node::builder()
+        .data_dir(folder.path())
+        .try_start()
+        .expect_err("in use");
     assert_eq!(ended.status.code(), Some(1), "{ended}");
     let path = folder.path().to_string_lossy();
-    assert!(ended.log.contains(&*path) && ended.log.contains("in use"), "{}", ended.log);
-    assert_eq!(deliver(first.lmtp(), "reader@example.org", b"\r\nhello\r\n").code, 250);
+    assert!(
+        ended.log.contains(&*path) && ended.log.contains("in use"),
+        "{}",
+        ended.log
+    );
+    assert_eq!(
+        deliver(first.lmtp(), "reader@example.org", b"\r\nhello\r\n").code,
+        250
+    );
     assert!(log_in(first.pop3(), "reader@example.org", "secret").is_ok());
     // The second one's attempt did not lead the commands away from the first.
     assert_eq!(done(folder.path(), "user list", "").lines().count(), 1);
@@ -96,7 +121,8 @@ fn the_file_that_config_default_prints_is_in_order_and_says_what_holds_without_i
 #[test]
 fn flags_come_before_the_environment_and_the_environment_before_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let content = "[smtp]\nhostname = \"file.example\"\n[pop3]\nlock = \"shared\"\n[node]\ndata_dir = \"/nowhere\"\n";
+    let content =
+        "[smtp]\nhostname = \"file.example\"\n[pop3]\nlock = \"shared\"\n[node]\ndata_dir = \"/nowhere\"\n";
     let file = private_file(folder.path(), "mailhorn.toml", content);
     let mut command = std::process::Command::new(mailhorn_integration_tests::binary());
     crate::kit::without_settings(&mut command);

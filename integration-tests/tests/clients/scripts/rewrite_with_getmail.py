@@ -10,5 +10,6 @@ import sys
 from getmailcore.message import Message
 
 for path in pathlib.Path(sys.argv[1]).iterdir():
-    lines = path.read_bytes().split(b"\r\n")[:-1]
+    # As it takes them from poplib, with an empty line behind the last.
+    lines = path.read_bytes().split(b"\r\n")
     path.write_bytes(Message(fromlines=lines).flatten(False, False))
