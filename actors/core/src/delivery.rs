@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mailhorn_events::{MailboxId, MessageId};
+use mailhorn_events::{AccountId, MailboxId, MessageId};
 use mailhorn_ports::{
     Account, CHUNK_OCTETS_MAX, Change, Delivery, NoteKey, Octets, Recipient, RecipientOutcome, StoreError,
     Verdict,
@@ -164,7 +164,7 @@ impl Incoming {
                     note: deps
                         .options
                         .notes
-                        .then(|| note(reverse_path.as_str(), &account.address, &digest)),
+                        .then(|| note(reverse_path.as_str(), account.id, &digest)),
                 })
             })
             .collect();
@@ -221,14 +221,13 @@ fn verdict(deps: &TransferDeps, outcome: Option<RecipientOutcome>) -> DeliveryVe
     verdict
 }
 
-/// What a retry of this message to this recipient is known by.
-fn note(reverse_path: &str, recipient: &str, content: &[u8; 32]) -> NoteKey {
+/// What a retry of this message to this recipient is known by. The account and not its address: an address that was
+/// removed and made again has had nothing.
+fn note(reverse_path: &str, recipient: AccountId, content: &[u8; 32]) -> NoteKey {
     let mut hash = Sha256::new();
-    // Neither path can hold a NUL, so the parts can't run into each other.
-    hash.update(reverse_path);
-    hash.update([0]);
-    hash.update(recipient);
-    hash.update([0]);
+    hash.update(recipient.as_bytes());
     hash.update(content);
+    // The only part without a length of its own comes last.
+    hash.update(reverse_path);
     NoteKey(hash.finalize().into())
 }

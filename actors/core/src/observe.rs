@@ -21,6 +21,8 @@ pub struct Kind {
     queued: AtomicU64,
     handled: AtomicU64,
     handling_micros: AtomicU64,
+    /// Numbers the actors of all kinds of a node.
+    numbers: Arc<AtomicU64>,
 }
 
 /// What a [`Kind`] looked like at one moment.
@@ -45,7 +47,7 @@ pub struct KindSnapshot {
 }
 
 impl Kind {
-    fn new(name: &'static str) -> Arc<Self> {
+    fn new(name: &'static str, numbers: &Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Self {
             name,
             alive: AtomicU64::new(0),
@@ -55,6 +57,7 @@ impl Kind {
             queued: AtomicU64::new(0),
             handled: AtomicU64::new(0),
             handling_micros: AtomicU64::new(0),
+            numbers: Arc::clone(numbers),
         })
     }
 
@@ -62,7 +65,8 @@ impl Kind {
     #[must_use]
     pub fn born(self: &Arc<Self>) -> Alive {
         self.alive.fetch_add(1, Relaxed);
-        let before = self.started.fetch_add(1, Relaxed);
+        self.started.fetch_add(1, Relaxed);
+        let before = self.numbers.fetch_add(1, Relaxed);
         Alive {
             kind: Arc::clone(self),
             number: before.saturating_add(1),
@@ -121,7 +125,7 @@ pub struct Alive {
 }
 
 impl Alive {
-    /// The actor's number among those of its kind, counted from 1: a session's name in the log.
+    /// The actor's number among all that the node has had, counted from 1: a session's name in the log.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
@@ -159,14 +163,15 @@ pub struct Kinds {
 
 impl Default for Kinds {
     fn default() -> Self {
+        let numbers = Arc::default();
         Self {
-            pop3: Kind::new("pop3_session"),
-            smtp: Kind::new("smtp_session"),
-            lmtp: Kind::new("lmtp_session"),
-            mailbox: Kind::new("mailbox"),
-            log: Kind::new("log"),
-            acceptor: Kind::new("acceptor"),
-            supervisor: Kind::new("supervisor"),
+            pop3: Kind::new("pop3_session", &numbers),
+            smtp: Kind::new("smtp_session", &numbers),
+            lmtp: Kind::new("lmtp_session", &numbers),
+            mailbox: Kind::new("mailbox", &numbers),
+            log: Kind::new("log", &numbers),
+            acceptor: Kind::new("acceptor", &numbers),
+            supervisor: Kind::new("supervisor", &numbers),
         }
     }
 }
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_actor_that_panics_is_counted_as_dead_and_as_panicked() {
-        let kind = Kind::new("test");
+        let kind = Kind::new("test", &Arc::default());
         let quiet = kind.born();
         let inner = Arc::clone(&kind);
         let ended = std::thread::spawn(move || {

@@ -353,14 +353,22 @@ impl Conversation {
     async fn reply(&mut self, mut reply: Reply) -> io::Result<()> {
         let begin = self.out.len();
         let mut encoded = self.session.encode(&mut reply, &mut self.out, REPLY_OCTETS_MAX);
-        let result = match self.out.get(begin..) {
-            Some([b'+', ..]) => "ok",
-            Some(text) if text.starts_with(b"-ERR [SYS/TEMP]") => "temporary",
+        let said = self.out.get(begin..).unwrap_or_default();
+        let result = match said {
+            [b'+', ..] => "ok",
+            text if text.starts_with(b"-ERR [SYS/TEMP]") => "temporary",
             _ => "refused",
         };
-        self.deps
-            .metrics
-            .command("pop3", self.session.verb().as_str(), result);
+        let verb = self.session.verb().as_str();
+        // What was asked by its verb and answered by its first line: no argument, so no password; no content.
+        tracing::trace!(
+            session = self.alive.number(),
+            protocol = "pop3",
+            verb,
+            reply = first_line(said),
+            "command"
+        );
+        self.deps.metrics.command("pop3", verb, result);
         while encoded == Encoded::More {
             self.flush().await?;
             encoded = self.session.encode(&mut reply, &mut self.out, REPLY_OCTETS_MAX);
@@ -611,6 +619,12 @@ impl Conversation {
             }
         }
     }
+}
+
+/// The first line of a reply, for the log: at most an RFC 1939 §3 line of it.
+fn first_line(said: &[u8]) -> &str {
+    let line = said.split(|octet| *octet == b'\r').next().unwrap_or_default();
+    std::str::from_utf8(line).unwrap_or_default()
 }
 
 /// A message that is about to be sent, with its first part at hand.

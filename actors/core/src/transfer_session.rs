@@ -383,6 +383,13 @@ impl Conversation {
                 400..500 => "temporary",
                 500.. => "refused",
             };
+            tracing::trace!(
+                session = self.alive.number(),
+                protocol = self.protocol(),
+                verb,
+                reply = reply.code(),
+                "command"
+            );
             self.deps.metrics.command(self.protocol(), verb, result);
         }
         replies.encode(&mut self.out);

@@ -33,7 +33,10 @@ pub(crate) fn fill(node: &Node, numbers: impl IntoIterator<Item = u64>, size: us
 pub(crate) fn open(node: &Node) -> Pop3 {
     let mut pop3 = Pop3::connect(node.pop3()).unwrap();
     let logged_in = pop3.log_in(USER, PASSWORD).unwrap();
-    assert!(logged_in.is_ok(), "{logged_in:?}\n{}", node.log());
+    if let Err(refused) = &logged_in {
+        print_what_it_said(&node.log());
+        panic!("log-in: {refused}");
+    }
     pop3
 }
 

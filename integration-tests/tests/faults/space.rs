@@ -42,7 +42,7 @@ const FULL: Run = Run {
     rounds: 20,
     segment_mib: 128,
     journal_mib: 128,
-    allowance_mib: 1_024,
+    allowance_mib: 512,
 };
 
 /// What a folder takes on the disk; files that go while it is measured count as gone.
