@@ -16,6 +16,9 @@ use crate::opened::Opened;
 use crate::read;
 use crate::rows::GroupRow;
 
+/// How many batches pass between two looks at the journal's length.
+const JOURNAL_LOOK_BATCHES: u64 = 64;
+
 /// Commits a group, once however often it is repeated.
 pub(crate) fn commit(core: &Core, group: &Group) -> Result<Committed, Fault> {
     core.write(|opened, writer| {
@@ -25,6 +28,9 @@ pub(crate) fn commit(core: &Core, group: &Group) -> Result<Committed, Fault> {
         }
         check_number(opened, writer, group)?;
         core.seal_if_full(opened)?;
+        if writer.state.sequence.is_multiple_of(JOURNAL_LOOK_BATCHES) {
+            opened.shorten_journal()?;
+        }
         let mut making = Making {
             core,
             group,

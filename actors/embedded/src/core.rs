@@ -46,6 +46,8 @@ pub(crate) struct Writer {
     pub(crate) state: State,
     pub(crate) housekeeping: Housekeeping,
     mark: MarkFile,
+    /// The batch whose mark was synced last.
+    mark_synced: u64,
     /// When the database may be tried again, and why the last try failed.
     retry: Option<(Instant, String)>,
     /// Held as long as the store is not closed.
@@ -76,6 +78,7 @@ impl Core {
                 state: started.state,
                 housekeeping: Housekeeping::default(),
                 mark: started.mark,
+                mark_synced: 0,
                 retry: None,
                 lock: Some(started.lock),
             }),
@@ -177,23 +180,31 @@ impl Core {
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "the store could not be opened anew");
+                tracing::error!(%error, "the store could not be opened anew for writing");
                 writer.retry = Some((Instant::now() + self.options.reopen_after, error.to_string()));
                 Err(Fault::Unavailable(error.to_string()))
             }
         }
     }
 
+    /// Opens the database anew. When that succeeds but nothing can be written, it stays open for reading.
     fn reopen(&self, writer: &mut Writer) -> Result<(), OpenError> {
         let mut slot = self.slot.write();
         // Every handle must go before the lock file lets the database be opened.
         drop(slot.take());
         let mark = writer.mark.read();
-        let (opened, _) = start::open_checked(&self.paths, &self.options, mark)?;
-        opened.flush().map_err(|fault| self.unopened(fault))?;
+        // Only the first try after a failure finds journals as they were left.
+        let journals_are_as_left = writer.retry.is_none();
+        let open = || start::open_checked(&self.paths, &self.options, mark, journals_are_as_left);
+        let (opened, _) = open()?;
+        let written = opened.flush();
         drop(opened);
+        if let Err(fault) = written {
+            *slot = Some(open()?.0);
+            return Err(self.no_room(fault));
+        }
         crate::journal::start_anew(&self.paths.store()).map_err(|error| self.unopened(error.into()))?;
-        let (opened, state) = start::open_checked(&self.paths, &self.options, mark)?;
+        let (opened, state) = open()?;
         self.uploads.reset(opened.current_segment());
         writer.state = state;
         writer.housekeeping = Housekeeping::default();
@@ -202,11 +213,33 @@ impl Core {
         Ok(())
     }
 
+    /// What is in the journals has to be written to tables first: says how much room that may need.
+    fn no_room(&self, fault: Fault) -> OpenError {
+        let octets = crate::journal::octets(&self.paths.store()).unwrap_or_default();
+        self.unopened(Fault::Unavailable(format!(
+            "mail can be read and nothing can be written: {fault}. If the disk is full, it needs about {} MiB of room",
+            octets.div_ceil(1024 * 1024)
+        )))
+    }
+
     fn unopened(&self, fault: Fault) -> OpenError {
         let source = std::io::Error::other(fault.to_string());
         OpenError::Io {
             path: self.paths.store(),
             source,
+        }
+    }
+
+    /// Makes the mark durable, if it has moved since the last time.
+    pub(crate) fn sync_mark(&self, writer: &mut Writer) {
+        if writer.mark_synced == writer.state.sequence {
+            return;
+        }
+        match writer.mark.sync() {
+            Ok(()) => writer.mark_synced = writer.state.sequence,
+            Err(error) => {
+                tracing::warn!(%error, "the mark was not synced: damage to the journal may go unnoticed");
+            }
         }
     }
 
@@ -253,6 +286,7 @@ impl Core {
                 .inspect_err(|_| self.fail())?;
         }
         drop(slot.take());
+        self.sync_mark(&mut writer);
         start::write_clean(&self.paths)?;
         writer.lock = None;
         Ok(())

@@ -33,6 +33,21 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(journals)
 }
 
+/// How long the journal that is being written is. While the database is open, too.
+pub(crate) fn newest_octets(store: &Path) -> io::Result<u64> {
+    let journals = list(store)?;
+    journals
+        .last()
+        .map_or(Ok(0), |(_, path)| Ok(fs::metadata(path)?.len()))
+}
+
+/// How long all journals are.
+pub(crate) fn octets(store: &Path) -> io::Result<u64> {
+    list(store)?
+        .iter()
+        .try_fold(0, |sum, (_, path)| Ok(sum + fs::metadata(path)?.len()))
+}
+
 /// Copies the journals of `store` to `kept`, unless a copy is there: then the originals may have been cut off since.
 pub(crate) fn keep(store: &Path, kept: &Path) -> io::Result<()> {
     let journals = list(store)?;

@@ -53,6 +53,9 @@ struct Moving {
 pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, Fault> {
     core.write(|opened, writer| {
         core.seal_if_full(opened)?;
+        opened
+            .shorten_journal()
+            .inspect_err(|_| core.fail_if_poisoned(opened))?;
         core.uploads.expire(Instant::now());
         let mut draft = Draft::new(opened, writer.state);
         let mut done = Maintained::default();
@@ -73,6 +76,7 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
         if !draft.is_empty() {
             core.apply(writer, draft)?;
         }
+        core.sync_mark(writer);
         // Only now, when no row leads there any more.
         if let Some((id, _)) = emptied {
             opened.delete_segment(id).inspect_err(|_| core.fail())?;

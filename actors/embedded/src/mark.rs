@@ -88,6 +88,12 @@ impl MarkFile {
             .write_all_at(&mark.slot(), (mark.sequence % 2) * SLOT_OCTETS as u64)
     }
 
+    /// Makes what was written durable. Not after every commit: a mark that is behind says nothing wrong, and one that
+    /// was never synced may be gone with the power.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
     /// Writes `mark` whatever was there: after a salvage, what is there now is all there is.
     pub(crate) fn replace(&self, mark: Mark) -> io::Result<()> {
         self.0.set_len(0)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,12 +15,19 @@ use parking_lot::RwLock;
 
 use crate::error::Fault;
 use crate::frame::{self, Chunk, Kind};
+use crate::journal;
 use crate::keys;
 use crate::options::{JOURNAL_OCTETS_MIN, Options};
 use crate::rows::{Row, Segment, State, decode};
 
 const ROWS: &str = "rows";
 const SEGMENT_PREFIX: &str = "octets-";
+/// fjall's folder of keyspaces.
+const KEYSPACES: &str = "keyspaces";
+
+/// A journal of which so much is written is ended as soon as may be. fjall makes them at 64 MiB and does not end a
+/// shorter one.
+const JOURNAL_LONG_OCTETS: u64 = 65 * 1024 * 1024;
 
 /// Memtable of the rows, in octets.
 const ROWS_MEMTABLE_OCTETS: u64 = 32 * 1024 * 1024;
@@ -49,6 +56,7 @@ pub(crate) struct Opened {
     pub(crate) db: Database,
     pub(crate) rows: Keyspace,
     segments: RwLock<BTreeMap<u64, Keyspace>>,
+    store: PathBuf,
 }
 
 impl Opened {
@@ -74,16 +82,25 @@ impl Opened {
             db,
             rows,
             segments: RwLock::default(),
+            store: store.to_path_buf(),
         };
-        ids.into_iter().try_for_each(|id| opened.add_segment(id))?;
+        ids.into_iter().try_for_each(|id| opened.take_segment(id))?;
         if opened.segments.read().is_empty() {
-            opened.add_segment(1)?;
+            opened.take_segment(1)?;
         }
+        journal::sync_dir(&store.join(KEYSPACES))?;
         Ok(opened)
     }
 
-    /// Makes a segment, or takes the one that is there.
+    /// Makes a segment.
     pub(crate) fn add_segment(&self, id: u64) -> fjall::Result<()> {
+        self.take_segment(id)?;
+        // fjall makes a folder and syncs what is in it, not its name: without that a power cut may take the folder
+        // away under batches that were synced and rely on it.
+        Ok(journal::sync_dir(&self.store.join(KEYSPACES))?)
+    }
+
+    fn take_segment(&self, id: u64) -> fjall::Result<()> {
         let keyspace = self.db.keyspace(&format!("{SEGMENT_PREFIX}{id}"), || {
             KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
@@ -230,6 +247,21 @@ impl Opened {
                 && self.rows.l0_table_count() < ROWS_TABLES_MAX
                 && !current.as_ref().is_some_and(busy)
         })
+    }
+
+    /// Lets a journal that has grown long come to its end. fjall begins a new one only when a memtable is full, which
+    /// with small rows, or segments that are left early, is very late; and what is in a journal is read at every start
+    /// after a crash. Does not wait.
+    pub(crate) fn shorten_journal(&self) -> Result<(), Fault> {
+        if journal::newest_octets(&self.store)? < JOURNAL_LONG_OCTETS || self.rows.sealed_memtable_count() > 0
+        {
+            return Ok(());
+        }
+        let segments: Vec<Keyspace> = self.segments.read().values().cloned().collect();
+        for keyspace in segments.iter().chain([&self.rows]) {
+            keyspace.rotate_memtable()?;
+        }
+        Ok(())
     }
 
     /// Writes everything that is in memory to tables.

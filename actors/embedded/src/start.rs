@@ -81,7 +81,7 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
     let (opened, state) = if take_clean(&paths).map_err(|error| paths.io(error))? {
         open(&paths, options)?
     } else {
-        open_checked(&paths, options, mark.read())?
+        open_checked(&paths, options, mark.read(), true)?
     };
     journal::remove(&paths.kept()).map_err(|error| paths.io(error))?;
     let secret = secret(&opened, random).map_err(|fault| paths.damaged(fault))?;
@@ -132,14 +132,15 @@ fn take_clean(paths: &Paths) -> io::Result<bool> {
     }
 }
 
-/// Opens after a stop that was not clean: keeps the journals first and compares with the mark afterwards.
+/// Opens after a stop that was not clean: keeps the journals first, if asked to, and compares with the mark afterwards.
 pub(crate) fn open_checked(
     paths: &Paths,
     options: &Options,
     mark: Option<Mark>,
+    keep: bool,
 ) -> Result<(Opened, State), OpenError> {
     let kept = paths.kept();
-    if let Err(error) = journal::keep(&paths.store(), &kept) {
+    if keep && let Err(error) = journal::keep(&paths.store(), &kept) {
         // A full disk must not keep the node from starting: removing mail is how it gets room again.
         tracing::warn!(%error, "the journals could not be copied before opening them");
     }
@@ -202,22 +203,23 @@ fn read_state(paths: &Paths, opened: &Opened) -> Result<State, OpenError> {
 }
 
 fn check(paths: &Paths, opened: &Opened, state: State, mark: Option<Mark>) -> Result<(), OpenError> {
-    let Some(mark) = mark else {
-        if state.sequence > 0 {
+    match mark {
+        Some(mark) if state.sequence < mark.sequence => {
+            return Err(OpenError::LogBehind {
+                dir: paths.dir.clone(),
+                generation: mark.generation,
+                have: opened
+                    .log_end(mark.generation)
+                    .map_err(|fault| paths.damaged(fault))?,
+                synced: mark.number,
+                changes: mark.sequence - state.sequence,
+            });
+        }
+        Some(_) => {}
+        None if state.sequence > 0 => {
             tracing::warn!("how far the journal was durable is not known: losses would go unnoticed");
         }
-        return Ok(());
-    };
-    if state.sequence < mark.sequence {
-        return Err(OpenError::LogBehind {
-            dir: paths.dir.clone(),
-            generation: mark.generation,
-            have: opened
-                .log_end(mark.generation)
-                .map_err(|fault| paths.damaged(fault))?,
-            synced: mark.number,
-            changes: mark.sequence - state.sequence,
-        });
+        None => {}
     }
     match segments_behind(opened)
         .map_err(|fault| paths.damaged(fault))?

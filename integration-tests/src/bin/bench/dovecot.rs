@@ -17,6 +17,8 @@ use crate::servers::Certificate;
 const PROGRAM: &str = "/usr/sbin/dovecot";
 /// Who owns the mail. Mail processes take on this user, so only root can start this.
 const OWNER: &str = "uid=65534 gid=65534";
+/// Its settings, to be filled in.
+const SETTINGS: &str = include_str!("dovecot.conf");
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running Dovecot.
@@ -129,70 +131,20 @@ fn write_settings(
     let users = (0..accounts).map(|account| format!("{}:{{PLAIN}}{PASSWORD}\n", user(account)));
     fs::write(dir.join("users"), users.collect::<String>())?;
     let [lmtp, pop3, pop3s] = ports.map(|address| address.port());
-    let (certificate, key) = (tls.certificate.display(), tls.key.display());
-    let dir_name = dir.display();
-    let settings = format!(
-        "protocols = pop3 lmtp
-base_dir = {dir_name}/run
-state_dir = {dir_name}/state
-log_path = {dir_name}/dovecot.log
-listen = 127.0.0.1
-ssl = yes
-ssl_cert = <{certificate}
-ssl_key = <{key}
-disable_plaintext_auth = no
-auth_cache_size = 64M
-auth_cache_ttl = 1h
-auth_failure_delay = 0
-first_valid_uid = 1
-mail_location = sdbox:{dir_name}/mail/%n
-mail_fsync = optimized
-mail_max_userip_connections = 0
-default_vsz_limit = 1G
-namespace inbox {{
-  inbox = yes
-}}
-passdb {{
-  driver = passwd-file
-  args = username_format=%u {dir_name}/users
-}}
-userdb {{
-  driver = static
-  args = {OWNER} home={dir_name}/mail/%n allow_all_users=yes
-}}
-service pop3-login {{
-  inet_listener pop3 {{
-    port = {pop3}
-  }}
-  inet_listener pop3s {{
-    port = {pop3s}
-    ssl = yes
-  }}
-  service_count = 0
-  process_min_avail = 2
-  client_limit = 4000
-}}
-service pop3 {{
-  service_count = 1000
-  process_min_avail = 8
-  process_limit = 4000
-}}
-service lmtp {{
-  inet_listener lmtp {{
-    port = {lmtp}
-  }}
-  service_count = 0
-  process_min_avail = 8
-  process_limit = 200
-}}
-service auth {{
-  client_limit = 12000
-}}
-service anvil {{
-  client_limit = 12000
-}}
-"
-    );
+    let values = [
+        ("@DIR@", dir.display().to_string()),
+        ("@CERTIFICATE@", tls.certificate.display().to_string()),
+        ("@KEY@", tls.key.display().to_string()),
+        ("@OWNER@", OWNER.to_owned()),
+        ("@LMTP@", lmtp.to_string()),
+        ("@POP3@", pop3.to_string()),
+        ("@POP3S@", pop3s.to_string()),
+    ];
+    let settings = values
+        .iter()
+        .fold(SETTINGS.to_owned(), |settings, (name, value)| {
+            settings.replace(name, value)
+        });
     let file = dir.join("dovecot.conf");
     fs::write(&file, settings)?;
     Ok(file)

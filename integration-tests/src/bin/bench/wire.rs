@@ -10,12 +10,14 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// What one read takes at most. A message of the benchmarks fits.
 const READ_OCTETS: usize = 16 * 1024;
-/// How many connections come from one loopback address, so that its ephemeral ports (28,000 by default) suffice.
-const CONNECTIONS_PER_ADDRESS: u8 = 200;
+/// How many connections come from one loopback address: far less than it has ephemeral ports (28,000 by default).
+const CONNECTIONS_PER_ADDRESS: usize = 1_000;
+/// From how many addresses connections come.
+const ADDRESSES: usize = 200;
 
 /// Opens the `number`th connection. Loopback has 16 million addresses; the load is spread over some of them.
 pub(crate) async fn connect(address: SocketAddr, number: usize) -> anyhow::Result<Wire<TcpStream>> {
-    let last = u8::try_from(number / 1_000 % usize::from(CONNECTIONS_PER_ADDRESS))?;
+    let last = u8::try_from(number / CONNECTIONS_PER_ADDRESS % ADDRESSES)?;
     let socket = TcpSocket::new_v4()?;
     if last > 0 {
         socket.bind((Ipv4Addr::new(127, 0, 1, last), 0).into())?;
