@@ -284,8 +284,11 @@ impl Core {
                 .db
                 .persist(PersistMode::SyncAll)
                 .inspect_err(|_| self.fail())?;
+            // With everything in tables the next start has no journal to read.
+            opened.flush().inspect_err(|_| self.fail())?;
         }
         drop(slot.take());
+        crate::journal::start_anew(&self.paths.store())?;
         self.sync_mark(&mut writer);
         start::write_clean(&self.paths)?;
         writer.lock = None;
