@@ -33,7 +33,7 @@ struct Run {
 const SCALED: Run = Run {
     content: 100_000_000,
     rounds: 5,
-    segment_mib: 32,
+    segment_mib: 8,
     journal_mib: 64,
     allowance_mib: 256,
 };
