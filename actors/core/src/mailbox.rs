@@ -5,7 +5,7 @@
 //! changes anything: changes go through the log, and a delivery doesn't load a view.
 //!
 //! It lives on the arbiter of the session that first asked for it, and ends when nobody has used it for a while. What
-//! it owns, sessions of other arbiters and the log reach through [`Shared`] without a message: a poll of a mailbox
+//! it owns, sessions of other arbiters and the log reach through `Shared` without a message: a poll of a mailbox
 //! that is in use wakes no other thread.
 
 use std::collections::{HashMap, VecDeque};

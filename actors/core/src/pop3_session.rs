@@ -449,6 +449,14 @@ impl Conversation {
             .log_ins
             .get_or_create(&LogInLabels { result })
             .inc();
+        if result != "accepted" {
+            tracing::info!(
+                session = self.alive.number(),
+                peer = %self.connection.peer(),
+                result,
+                "POP3 log-in refused"
+            );
+        }
         answer
     }
 
