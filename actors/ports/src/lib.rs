@@ -4,7 +4,7 @@
 //! - [`Directory`]: domains and accounts.
 //! - [`Clock`], [`Random`] and [`Ids`]: time, randomness and names are handed in.
 //!
-//! With the feature `testkit` there are the in-memory doubles ([`memory`]) and the contract suites ([`contract`]).
+//! With the feature `testkit` there are the in-memory doubles (`memory`) and the contract suites (`contract`).
 //!
 //! What is deliberately absent: drivers, actors, transactions over chosen keys (Cassandra has none).
 
