@@ -29,7 +29,9 @@ pub(crate) fn commit(core: &Core, group: &Group) -> Result<Committed, Fault> {
         check_number(opened, writer, group)?;
         core.seal_if_full(opened)?;
         if writer.state.sequence.is_multiple_of(JOURNAL_LOOK_BATCHES) {
-            opened.shorten_journal()?;
+            opened
+                .shorten_journal()
+                .inspect_err(|_| core.fail_if_poisoned(opened))?;
         }
         let mut making = Making {
             core,

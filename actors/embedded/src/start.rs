@@ -84,6 +84,10 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
         open_checked(&paths, options, mark.read(), true)?
     };
     journal::remove(&paths.kept()).map_err(|error| paths.io(error))?;
+    // What was made at a first start has to be there by name before anything in it is promised.
+    for dir in [Some(&*paths.dir), paths.dir.parent()].into_iter().flatten() {
+        journal::sync_dir(dir).map_err(|error| paths.io(error))?;
+    }
     let secret = secret(&opened, random).map_err(|fault| paths.damaged(fault))?;
     Ok(Started {
         paths,

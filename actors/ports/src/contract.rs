@@ -49,6 +49,7 @@ macro_rules! mail_store_contract {
             a_delivery_to_two_has_one_content_and_two_prefixes
             the_size_listed_is_what_reading_gives
             contents_of_every_length_around_a_chunk_come_back
+            reading_ahead_gives_first_parts_in_order_until_the_limit
             two_recipients_with_one_mailbox_get_one_copy
             a_repeated_group_is_not_made_twice
             a_group_can_be_repeated_after_housekeeping

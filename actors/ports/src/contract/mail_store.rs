@@ -1,6 +1,6 @@
 //! Clauses of [`MailStore`].
 
-use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MessageId, Record, Stamp};
+use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp};
 
 use super::World;
 use crate::directory::Directory;
@@ -330,6 +330,34 @@ pub async fn chunks_are_invisible_before_their_change<S: MailStore + Directory>(
     let message = delivery.message;
     world.deliver(delivery).await;
     assert!(world.read(&ann, message).await.is_ok());
+}
+
+/// Reading ahead gives what reading each message's first part would, and stops at the limit or at what is not there.
+pub async fn reading_ahead_gives_first_parts_in_order_until_the_limit<S: MailStore + Directory>(store: &S) {
+    let mut world = World::new(store);
+    let ann = world.account("ann@example.org").await;
+    let mailbox = MailboxId::inbox(ann.id);
+    let mut messages = Vec::new();
+    for size in [10, 20, 30, 40] {
+        let delivery = world.delivery(&[&ann], &vec![b'x'; size]);
+        messages.push(delivery.message);
+        world.commit(vec![Change::Deliver(delivery)]).await;
+    }
+    let mut parts = Vec::new();
+    for message in &messages {
+        parts.push(store.read(mailbox, *message, 0).await.unwrap());
+    }
+    assert_eq!(store.read_ahead(mailbox, &messages, usize::MAX).await, parts);
+    assert_eq!(
+        store.read_ahead(mailbox, &messages, 1).await,
+        parts[..1],
+        "the first in any case"
+    );
+    let two = parts[0].octets.len() + 1;
+    assert_eq!(store.read_ahead(mailbox, &messages, two).await, parts[..2]);
+    let expunge = world.expunge(&ann, &messages[1..2]);
+    world.commit(vec![Change::Expunge(expunge)]).await;
+    assert_eq!(store.read_ahead(mailbox, &messages, usize::MAX).await, parts[..1]);
 }
 
 /// A record is known by node, generation and number: logs tell their node, and one without records may be forgotten.
