@@ -28,9 +28,6 @@ use crate::supervisor::{Exit, ExitGuard};
 pub const GROUP_OCTETS_MAX: usize = 4 * 1024 * 1024;
 /// How long a note that no longer counts may wait for a group to travel with.
 pub const FORGET_PAUSE: Duration = Duration::from_millis(100);
-/// How long a group that is smaller than the last one waits for more. The timer's step is a millisecond; a sender who
-/// is alone waits for nobody.
-pub const COMPANY_PAUSE: Duration = Duration::from_millis(1);
 /// The first pause before an unknown commit is repeated; it doubles.
 pub const REPEAT_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Changes that wait for the log at most, unless set otherwise.
@@ -240,7 +237,6 @@ pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), StoreError> {
         },
         waiting: Vec::new(),
         finishing: None,
-        company: 0,
         maintain_at: Instant::now() + deps.options.maintain_pause,
     };
     deps.metrics.log_open.set(1);
@@ -267,8 +263,6 @@ struct Worker<'a> {
     line: Line,
     waiting: Vec<Waiting>,
     finishing: Option<oneshot::Sender<()>>,
-    /// How many changes the last group had.
-    company: usize,
     maintain_at: Instant,
 }
 
@@ -292,21 +286,12 @@ impl Worker<'_> {
                 Ok(None) | Err(_) => break,
             }
         }
-        // Those who were answered together come back together: a moment's patience makes one sync of what would be two.
-        let patience = Instant::now() + COMPANY_PAUSE;
         while self.has_room() && octets < GROUP_OCTETS_MAX {
-            let request = match receiver.try_recv() {
-                Ok(request) => Some(request),
-                Err(_) if self.waiting.len() < self.company => {
-                    let request = tokio::time::timeout_at(patience, receiver.recv()).await;
-                    request.ok().flatten()
-                }
-                Err(_) => None,
-            };
-            let Some(request) = request else { break };
-            octets = octets.saturating_add(self.take(request));
+            match receiver.try_recv() {
+                Ok(request) => octets = octets.saturating_add(self.take(request)),
+                Err(_) => break,
+            }
         }
-        self.company = self.waiting.len();
         !self.waiting.is_empty()
     }
 
