@@ -422,7 +422,10 @@ impl Worker<'_> {
             notes_since: before(now, self.deps.options.duplicate_window),
         };
         let more = match self.deps.store.maintain(retention).await {
-            Ok(maintained) => maintained.more,
+            Ok(maintained) => {
+                tracing::debug!(?maintained, "housekeeping");
+                maintained.more
+            }
             Err(error) => {
                 tracing::warn!(%error, "housekeeping of the store was put off");
                 false

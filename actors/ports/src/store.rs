@@ -216,7 +216,7 @@ pub struct Part {
     pub more: bool,
 }
 
-/// What [`MailStore::maintain`] did, for metrics and the log.
+/// What [`MailStore::maintain`] did, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Maintained {
     /// Log records trimmed.

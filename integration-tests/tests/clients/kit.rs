@@ -107,7 +107,7 @@ fn file_with_mode(path: &Path, content: &str, mode: u32) -> PathBuf {
 /// A program that puts each message from its standard input into a file of its own, and ends with `last`.
 pub(crate) fn delivery_agent(home: &Path, folder: &Path, last: &str) -> PathBuf {
     let folder = folder.display();
-    let script = format!("#!/bin/sh\nset -e\ncat >\"$(mktemp '{folder}/XXXXXXXXXX')\"\n{last}\n");
+    let script = format!("#!/bin/sh\nset -e\ncat >\"$(mktemp -p '{folder}')\"\n{last}\n");
     file_with_mode(&home.join("deliver"), &script, 0o700)
 }
 
