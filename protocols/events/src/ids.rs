@@ -60,6 +60,27 @@ id!(
     Generation
 );
 
+impl EventId {
+    /// The name of event `index` of the record that has this one: the record's own for the first.
+    #[must_use]
+    pub fn of_event(self, index: usize) -> Self {
+        if index == 0 {
+            return self;
+        }
+        let index = u64::try_from(index).unwrap_or(u64::MAX);
+        Self(Uuid::new_v5(&self.0, &index.to_be_bytes()))
+    }
+
+    /// A name for what stands at a position and can't be read.
+    #[must_use]
+    pub fn of_position(position: Position) -> Self {
+        Self(Uuid::new_v5(
+            &position.generation.0,
+            &position.number.to_be_bytes(),
+        ))
+    }
+}
+
 impl MailboxId {
     /// INBOX of `account`: a name-based UUID (RFC 9562 §5.5), so that any node knows it without asking.
     #[must_use]
