@@ -14,10 +14,15 @@
     reason = "a clause is a test: it fails where the store does"
 )]
 
+pub mod dead_letters;
 pub mod directory;
+pub mod groups;
+pub mod log;
 pub mod mail_store;
 pub mod model;
+pub mod quota;
 pub mod reopen;
+pub mod trimming;
 mod world;
 
 pub use reopen::Reopen;
@@ -51,22 +56,27 @@ macro_rules! mail_store_contract {
             contents_of_every_length_around_a_chunk_come_back
             reading_ahead_gives_first_parts_in_order_until_the_limit
             two_recipients_with_one_mailbox_get_one_copy
-            a_repeated_group_is_not_made_twice
-            a_group_can_be_repeated_after_housekeeping
             a_note_makes_its_delivery_a_duplicate_within_the_window
+            a_delivery_without_octets_asks_for_its_note_and_stores_nothing
             a_forgotten_note_makes_no_duplicate
             no_note_is_left_where_nothing_was_stored
             a_removed_account_gets_nothing
             an_expunge_passes_over_what_is_not_there
             octets_stay_until_the_last_reference_goes
             chunks_are_invisible_before_their_change
+            housekeeping_takes_nothing_that_counts
+        );
+        $crate::contract_clauses!($setup; log;
+            a_repeated_group_is_not_made_twice
+            a_group_can_be_repeated_after_housekeeping
+            the_end_of_a_content_is_told_once
+            an_announcement_is_a_record_and_nothing_else
             a_log_says_which_node_it_belongs_to
             log_numbers_have_no_holes
             a_group_that_would_leave_a_hole_is_not_made
             a_record_holds_all_that_its_change_needs
             changes_of_one_group_see_each_other
             the_highest_stamp_is_above_every_row
-            housekeeping_takes_nothing_that_counts
         );
         $crate::contract_clauses!($setup; model; random_changes_leave_what_a_model_says);
     };
@@ -90,6 +100,92 @@ macro_rules! directory_contract {
     };
 }
 
+/// Stamps the clauses of [`GroupStore`](crate::GroupStore) for a backend that is a [`MailStore`](crate::MailStore) and a
+/// [`Directory`](crate::Directory) too.
+#[macro_export]
+macro_rules! group_store_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; groups;
+            a_group_is_known_from_its_first_registration
+            a_new_group_starts_at_the_end_of_every_log
+            a_log_begun_later_is_seen_from_its_start
+            registering_again_moves_no_cursor
+            a_cursor_never_goes_back
+            groups_are_apart
+            nothing_is_kept_of_a_group_that_is_not_known
+            a_forgotten_group_leaves_its_dead_letters_only
+            a_letter_parked_twice_is_one_letter
+            parked_letters_are_told_by_log
+            a_letter_is_parked_until_it_is_handled_or_dead
+        );
+        $crate::contract_clauses!($setup; trimming;
+            a_lagging_cursor_holds_the_log_back
+            the_slowest_group_counts
+            retention_trims_past_a_cursor_and_the_gap_shows
+            the_last_record_of_a_log_stays_until_every_group_has_passed_it
+            a_forgotten_group_frees_the_log
+            a_group_that_no_node_registers_is_forgotten
+            a_log_that_no_group_follows_is_trimmed
+            a_log_that_begins_later_is_trimmed_too
+            a_log_without_records_is_forgotten_with_its_cursors
+            what_is_parked_of_a_forgotten_log_is_found
+        );
+        $crate::contract_clauses!($setup; dead_letters;
+            a_buried_letter_is_found_by_group_and_id
+            letters_buried_at_once_are_all_kept
+            a_removed_letter_is_gone
+            removing_the_last_letter_removes_the_group
+            removing_all_letters_of_a_group_leaves_it_none
+            removing_all_letters_of_a_group_removes_the_group
+            removing_all_letters_of_a_group_does_not_remove_another_group
+            removing_a_letter_keeps_the_others
+            removing_all_letters_of_a_group_keeps_those_of_others
+            removing_a_letter_that_is_not_there_is_no_error
+            removing_a_letter_of_a_group_without_any_is_no_error
+            removing_all_letters_of_a_group_without_any_is_no_error
+            letters_removed_at_once_are_all_gone
+            removing_all_letters_at_once_from_several_sides_leaves_none
+            a_letter_that_is_not_there_is_not_found
+            a_letter_that_is_there_is_found
+            looking_at_a_letter_does_not_remove_it
+            looking_for_a_letter_in_a_group_without_any_is_no_error
+            letters_of_a_group_without_any_are_none
+            all_letters_of_a_group_are_listed_and_no_others
+            listing_letters_does_not_remove_them
+            all_groups_with_letters_are_listed
+            no_group_is_listed_where_nothing_was_buried
+            there_are_no_dead_letters_at_first
+            there_are_dead_letters_once_one_is_buried
+            there_are_none_left_when_all_were_removed
+            there_are_some_left_when_some_were_removed
+            a_letter_buried_twice_is_one_letter
+            octets_that_nobody_can_read_come_back_as_they_were
+        );
+    };
+}
+
+/// Stamps the clauses of [`QuotaStore`](crate::QuotaStore) for a backend that is a [`MailStore`](crate::MailStore) and a
+/// [`Directory`](crate::Directory) too.
+#[macro_export]
+macro_rules! quota_store_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; quota;
+            usage_is_the_sum_over_the_rows
+            two_recipients_of_one_transaction_are_each_counted
+            two_recipients_with_one_mailbox_are_counted_once
+            a_duplicate_costs_nothing
+            an_expunge_frees_what_it_took
+            a_domain_holds_what_its_accounts_hold
+            a_removed_account_counts_until_its_mail_is_gone
+            limits_are_set_and_taken_back
+            limits_and_thresholds_go_with_their_owner
+            a_crossing_is_announced_once
+            counting_anew_finds_nothing_wrong
+            random_changes_leave_the_sums_over_the_rows
+        );
+    };
+}
+
 /// Stamps the clauses of durability for a backend whose stores can be opened again ([`Reopen`]).
 #[macro_export]
 macro_rules! reopen_contract {
@@ -100,6 +196,20 @@ macro_rules! reopen_contract {
             a_note_outlives_a_crash
             the_log_goes_on_where_it_ended
             a_group_that_was_done_before_a_crash_is_not_made_again
+        );
+    };
+}
+
+/// Stamps the clauses of durability for what groups of listeners and quotas leave in such a store.
+#[macro_export]
+macro_rules! listening_reopen_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; reopen;
+            parked_and_dead_letters_outlive_a_crash
+            what_groups_are_known_outlives_a_crash
+            cursors_are_where_they_were_after_a_clean_stop
+            a_crash_takes_a_cursor_back_and_makes_no_gap
+            quotas_outlive_a_crash
         );
     };
 }

@@ -2,6 +2,10 @@
 //!
 //! - [`MailStore`]: octets, the view, the log; changes are whole and idempotent.
 //! - [`Directory`]: domains and accounts.
+//! - [`Listener`]: who wants to know what happened; [`GroupStore`]: how far groups of them are.
+//! - [`Registry`] and [`Transport`]: what nodes need of each other.
+//! - [`Writer`]: makes a change, for whoever is no session.
+//! - [`QuotaStore`]: what users and domains may hold.
 //! - [`Clock`], [`Random`] and [`Ids`]: time, randomness and names are handed in.
 //!
 //! With the feature `testkit` there are the in-memory doubles (`memory`) and the contract suites (`contract`).
@@ -9,8 +13,13 @@
 //! What is deliberately absent: drivers, actors, transactions over chosen keys (Cassandra has none).
 
 pub mod clock;
+pub mod cluster;
 pub mod directory;
+pub mod groups;
+pub mod listener;
+pub mod quota;
 pub mod store;
+pub mod writer;
 
 #[cfg(feature = "testkit")]
 pub mod contract;
@@ -18,9 +27,16 @@ pub mod contract;
 pub mod memory;
 
 pub use clock::{Clock, Ids, Random};
+pub use cluster::{Epoch, MemberRow, RegisteredFor, Registry, Transport};
 pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys};
-pub use store::{
-    CHUNK_OCTETS_MAX, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, MailStore,
-    Maintained, NoteKey, Octets, Part, ReadError, Recipient, RecipientOutcome, Retention, StoreError,
-    Verdict, ViewRow,
+pub use groups::{Cursor, GroupStore, KnownGroup};
+pub use listener::{
+    BatchHandled, GroupName, GroupNameError, Handled, Key, Letter, Listener, ListenerOptions, Mode, Scope,
 };
+pub use quota::{QuotaOwner, QuotaStore};
+pub use store::{
+    Announce, CHUNK_OCTETS_MAX, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, LogEntry,
+    MailStore, Maintained, NoteKey, Octets, Part, ReadError, Recipient, RecipientOutcome, Retention,
+    StoreError, ThresholdMove, Unreadable, Verdict, ViewRow,
+};
+pub use writer::Writer;

@@ -3,7 +3,10 @@
 //!
 //! All is deterministic: no thread, no time but tokio's, no hash order.
 
+mod cluster;
 mod directory;
+mod groups;
+mod quota;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Record, Stamp};
+use mailhorn_events::{
+    AccountId, EventId, Generation, MailboxId, MessageId, Position, QuotaLimits, Record, Stamp,
+};
 use parking_lot::Mutex;
+
+pub use cluster::{MemoryRegistry, MemoryTransport, Weather};
 
 use crate::clock::{Clock, Random};
 use crate::directory::Account;
-use crate::store::{Committed, Group, NoteKey, StoreError, ViewRow};
+use crate::groups::Cursor;
+use crate::listener::{GroupName, Letter};
+use crate::quota::QuotaOwner;
+use crate::store::{Committed, Group, LogEntry, NoteKey, StoreError, Unreadable, ViewRow};
 
 /// What the next commit answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +47,31 @@ struct State {
     messages: BTreeMap<MessageId, Message>,
     view: BTreeMap<(MailboxId, MessageId), (ViewRow, Bytes)>,
     notes: BTreeMap<NoteKey, Stamp>,
-    log: BTreeMap<(Generation, u64), Record>,
+    log: BTreeMap<(Generation, u64), Result<Arc<Record>, Unreadable>>,
     owners: BTreeMap<Generation, String>,
-    last: Option<(Group, Committed)>,
+    /// The last group of each log, so that a repetition is known.
+    last: BTreeMap<Generation, (Group, Committed)>,
+    /// The log that was written to last.
+    written: Option<Generation>,
+    groups: BTreeMap<GroupName, GroupState>,
+    dead: BTreeMap<(GroupName, EventId), Letter>,
+    limits: BTreeMap<QuotaOwner, QuotaLimits>,
+    thresholds: BTreeMap<QuotaOwner, u8>,
     stamp: Stamp,
     domains: BTreeSet<String>,
     accounts: BTreeMap<String, Arc<Account>>,
     removed: BTreeMap<AccountId, Arc<Account>>,
     script: Script,
     commits: u64,
+    /// Every record ever, if it is kept.
+    history: Option<Vec<(Position, Arc<Record>)>>,
+}
+
+#[derive(Debug, Default)]
+struct GroupState {
+    registered: Stamp,
+    cursors: BTreeMap<Generation, Cursor>,
+    parked: BTreeMap<(Generation, EventId), Letter>,
 }
 
 #[derive(Debug)]
@@ -115,10 +141,34 @@ impl MemoryStore {
         self.0.lock().commits
     }
 
-    /// All of a log.
+    /// From now on remembers every record, whatever housekeeping does to the log.
+    pub fn keep_history(&self) {
+        self.0.lock().history.get_or_insert_default();
+    }
+
+    /// Every record since [`MemoryStore::keep_history`], in the order of commits.
     #[must_use]
-    pub fn all_records(&self, generation: Generation) -> Vec<(u64, Record)> {
-        self.0.lock().records(generation, 0, usize::MAX)
+    pub fn history(&self) -> Vec<(Position, Arc<Record>)> {
+        self.0.lock().history.clone().unwrap_or_default()
+    }
+
+    /// All of a log that can be read.
+    #[must_use]
+    pub fn all_records(&self, generation: Generation) -> Vec<(u64, Arc<Record>)> {
+        let entries = self.0.lock().records(generation, 0, usize::MAX);
+        let readable = |entry: LogEntry| Some((entry.number, entry.record.ok()?));
+        entries.into_iter().filter_map(readable).collect()
+    }
+
+    /// Makes a record unreadable, as one of a later release is.
+    pub fn garble_record(&self, generation: Generation, number: u64) {
+        let mut state = self.0.lock();
+        if let Some(entry) = state.log.get_mut(&(generation, number)) {
+            *entry = Err(Unreadable {
+                octets: Bytes::from_static(b"\xffgarbled"),
+                why: "the double was told so".into(),
+            });
+        }
     }
 
     fn available(&self) -> Result<(), StoreError> {

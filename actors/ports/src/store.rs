@@ -13,10 +13,13 @@
 //! - Listings are **paged** and ordered by message id.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mailhorn_events::{AccountId, EventId, Generation, MailboxId, MessageId, Record, Stamp};
+use mailhorn_events::{AccountId, Event, EventId, Generation, MailboxId, MessageId, Record, Stamp};
+
+use crate::quota::QuotaOwner;
 
 /// The largest chunk of octets that a store is given, in octets. One chunk is what a transaction and a retrieval
 /// hold in memory.
@@ -124,6 +127,31 @@ pub struct Expunge {
     pub messages: Vec<MessageId>,
 }
 
+/// Events without a change of mail: of mailboxes, of quotas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announce {
+    /// The change's name.
+    pub event: EventId,
+    /// Above every stamp so far.
+    pub stamp: Stamp,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// Made, and told, only if this owner's threshold still stands where it is said to; then it stands at the new
+    /// one. So a crossing is announced once however often it is noticed.
+    pub threshold: Option<ThresholdMove>,
+}
+
+/// Usage reached another threshold of its limit than the one announced last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThresholdMove {
+    /// Whose.
+    pub owner: QuotaOwner,
+    /// The one announced last, in percent.
+    pub from_percent: u8,
+    /// The one that is announced now.
+    pub to_percent: u8,
+}
+
 /// One whole change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -131,6 +159,8 @@ pub enum Change {
     Deliver(Delivery),
     /// Messages go.
     Expunge(Expunge),
+    /// Something happened that changes no row of mail: a record tells of it, and nothing else.
+    Announce(Announce),
     /// Notes that no longer count: their reply was read. No record tells of it; lost with a crash, it costs nothing
     /// but a retry's worth of caution.
     ForgetNotes(Vec<NoteKey>),
@@ -165,7 +195,8 @@ pub enum Verdict {
 pub enum RecipientOutcome {
     /// It is in the mailbox (perhaps through another recipient of the same transaction).
     Stored,
-    /// A note says that an earlier try put it there.
+    /// A note says that an earlier try put it there. Said whether or not the octets of this try are there, so a delivery
+    /// whose octets were never written asks for a note and stores nothing.
     Duplicate,
     /// The account was removed meanwhile.
     Gone,
@@ -181,6 +212,24 @@ pub struct Committed {
     pub verdicts: Vec<Verdict>,
     /// The records that it made, numbered from the group's first; a change without effect makes none.
     pub records: Vec<Record>,
+}
+
+/// A record as it stands in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its number.
+    pub number: u64,
+    /// What it says, if it can be read.
+    pub record: Result<Arc<Record>, Unreadable>,
+}
+
+/// A record that this release can't read: it is damaged, or a later one wrote it. Its octets are kept for whoever can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// As they were found.
+    pub octets: Bytes,
+    /// Why not.
+    pub why: String,
 }
 
 /// A row of a mailbox's view.
@@ -232,8 +281,11 @@ pub struct Maintained {
 /// What of the past may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Log records with a stamp below this go in any case.
+    /// Log records with a stamp below this go in any case, but for the last of a log; others go when every group's cursor
+    /// has passed them. One that can't be read is as old as the next one that can.
     pub records_before: Stamp,
+    /// Groups that no node has registered since are forgotten.
+    pub groups_before: Stamp,
     /// Notes older than this no longer count.
     pub notes_since: Stamp,
 }
@@ -256,7 +308,8 @@ pub trait MailStore: Debug + Send + Sync {
     async fn commit(&self, group: &Group) -> Result<Committed, CommitError>;
 
     /// Says whose log a generation is, before its first record: a record is known by node, generation and number.
-    /// Durable when it returns. What is said of logs without a record left may be forgotten.
+    /// Durable when it returns. Older logs of the node without a record left are forgotten, and with
+    /// them what groups' cursors say of them.
     ///
     /// # Errors
     ///
@@ -277,7 +330,9 @@ pub trait MailStore: Debug + Send + Sync {
     /// [`StoreError`].
     async fn log_end(&self, generation: Generation) -> Result<u64, StoreError>;
 
-    /// At most `limit` records of a log from number `from` on.
+    /// At most `limit` records of a log from number `from` on. One that can't be read is told as such and stops nothing.
+    /// A first number above `from` says that those before it were trimmed: the last record of a log stays until every
+    /// group's cursor has passed it.
     ///
     /// # Errors
     ///
@@ -287,7 +342,7 @@ pub trait MailStore: Debug + Send + Sync {
         generation: Generation,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, Record)>, StoreError>;
+    ) -> Result<Vec<LogEntry>, StoreError>;
 
     /// The highest stamp in any row.
     ///

@@ -1,7 +1,7 @@
 //! The in-memory doubles pass the contract suites, and fail when they are told to.
 
 use mailhorn_events::{MessageId, Stamp};
-use mailhorn_ports::contract::World;
+use mailhorn_ports::contract::{World, trimming};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, NextCommit, SeededRandom};
 use mailhorn_ports::{Change, Clock, Directory, MailStore, Random, ReadError, RecipientOutcome};
 
@@ -13,6 +13,26 @@ mod mail_store {
 mod directory {
     use super::MemoryStore;
     mailhorn_ports::directory_contract!((MemoryStore::new(), ()));
+}
+
+mod group_store {
+    use super::MemoryStore;
+    mailhorn_ports::group_store_contract!((MemoryStore::new(), ()));
+}
+
+mod quota_store {
+    use super::MemoryStore;
+    mailhorn_ports::quota_store_contract!((MemoryStore::new(), ()));
+}
+
+#[tokio::test]
+async fn an_unreadable_record_hides_none_behind_it() {
+    let store = MemoryStore::new();
+    let garble = |generation, number| store.garble_record(generation, number);
+    trimming::an_unreadable_record_hides_none_behind_it(&store, garble).await;
+    let store = MemoryStore::new();
+    let garble = |generation, number| store.garble_record(generation, number);
+    trimming::an_unreadable_record_is_as_old_as_the_next(&store, garble).await;
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Clauses of [`MailStore`].
 
-use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp};
+use bytes::Bytes;
+use mailhorn_events::{Expunged, Happening, MailboxId, MessageId, Stamp};
 
 use super::World;
 use crate::directory::Directory;
 use crate::store::{
-    CHUNK_OCTETS_MAX, Change, Figure, MailStore, NoteKey, ReadError, RecipientOutcome, Retention, Verdict,
+    CHUNK_OCTETS_MAX, Change, Figure, MailStore, NoteKey, Octets, ReadError, RecipientOutcome, Retention,
+    Verdict,
 };
 
 const ANN: &str = "ann@example.org";
@@ -129,34 +131,6 @@ pub async fn two_recipients_with_one_mailbox_get_one_copy<S: MailStore + Directo
     assert_eq!(store.figure(World::<S>::inbox(&ann)).await.unwrap().messages, 1);
 }
 
-/// A writer that does not know whether a group was made repeats it and learns what it came to.
-pub async fn a_repeated_group_is_not_made_twice<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
-    let old = world.store_message(&[&ann, &bob], b"old").await;
-    let noted = World::<S>::noted(world.delivery(&[&ann], b"new"), 1);
-    world
-        .deliver(World::<S>::noted(world.delivery(&[&bob], b"noted"), 2))
-        .await;
-    let retry = World::<S>::noted(world.delivery(&[&bob], b"noted"), 2);
-    let changes = vec![
-        Change::Deliver(noted),
-        Change::Expunge(world.expunge(&ann, &[old])),
-        Change::Deliver(retry),
-        Change::ForgetNotes(vec![NoteKey([2; 32])]),
-    ];
-    let group = world.group(changes);
-    let first = store.commit(&group).await.unwrap();
-    assert_eq!(first.records.len(), 2);
-    for _ in 0..2 {
-        assert_eq!(store.commit(&group).await.unwrap(), first);
-    }
-    assert_eq!(world.list(&ann, 9).await.len(), 1);
-    assert_eq!(world.list(&bob, 9).await.len(), 2);
-    assert_eq!(store.log_end(group.generation).await.unwrap(), world.end + 2);
-    assert!(world.read(&bob, old).await.is_ok());
-}
-
 /// A retry of what is stored already is told so, and stored again only when its note is too old.
 pub async fn a_note_makes_its_delivery_a_duplicate_within_the_window<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);
@@ -179,6 +153,38 @@ pub async fn a_note_makes_its_delivery_a_duplicate_within_the_window<S: MailStor
     assert_eq!(world.list(&ann, 9).await.len(), 3);
 }
 
+/// The note is looked at before the octets are: whoever would not take the message again learns of it all the same.
+pub async fn a_delivery_without_octets_asks_for_its_note_and_stores_nothing<S: MailStore + Directory>(
+    store: &S,
+) {
+    let mut world = World::new(store);
+    let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
+    let first = World::<S>::noted(world.delivery(&[&ann], b"same"), 5);
+    assert_eq!(world.deliver(first).await, [RecipientOutcome::Stored]);
+    let asked = |world: &World<'_, S>, account, note| {
+        let mut delivery = World::<S>::noted(world.delivery(&[account], b""), note);
+        delivery.octets = Octets {
+            size: 0,
+            stored_chunks: 1,
+            tail: Bytes::new(),
+        };
+        delivery
+    };
+    for _ in 0..2 {
+        for (account, note, outcome) in [
+            (&ann, 5, RecipientOutcome::Duplicate),
+            (&bob, 6, RecipientOutcome::OctetsLost),
+        ] {
+            let delivery = asked(&world, account, note);
+            let done = world.commit(vec![Change::Deliver(delivery)]).await;
+            assert_eq!(done.verdicts, [Verdict::Delivered(vec![outcome])]);
+            assert!(done.records.is_empty(), "nothing happened");
+        }
+    }
+    assert_eq!(world.list(&ann, 9).await.len(), 1);
+    assert_eq!(world.list(&bob, 9).await.len(), 0);
+}
+
 /// A note whose reply was read does not stand in the way of the same octets sent again on purpose.
 pub async fn a_forgotten_note_makes_no_duplicate<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);
@@ -194,27 +200,6 @@ pub async fn a_forgotten_note_makes_no_duplicate<S: MailStore + Directory>(store
             .await;
         assert!(forgotten.records.is_empty(), "no record tells of a note");
     }
-    assert_eq!(world.list(&ann, 9).await.len(), 2);
-}
-
-/// Housekeeping between a group and its repetition changes nothing of what the writer learns.
-pub async fn a_group_can_be_repeated_after_housekeeping<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let ann = world.account(ANN).await;
-    let old = world.store_message(&[&ann], b"old").await;
-    let changes = vec![
-        Change::Deliver(world.delivery(&[&ann], b"one")),
-        Change::Expunge(world.expunge(&ann, &[old])),
-        Change::Deliver(world.delivery(&[&ann], b"two")),
-    ];
-    let group = world.group(changes);
-    let done = store.commit(&group).await.unwrap();
-    let retention = Retention {
-        records_before: world.ids.stamp(),
-        notes_since: Stamp(0),
-    };
-    while store.maintain(retention).await.unwrap().more {}
-    assert_eq!(store.commit(&group).await.unwrap(), done);
     assert_eq!(world.list(&ann, 9).await.len(), 2);
 }
 
@@ -264,7 +249,16 @@ pub async fn an_expunge_passes_over_what_is_not_there<S: MailStore + Directory>(
     let stamp = expunge.stamp;
     let done = world.commit(vec![Change::Expunge(expunge)]).await;
     let size = (World::<S>::prefix(&ann).len() + 3) as u64;
-    let happening = Happening::Expunged(vec![Expunged { message: first, size }]);
+    let gone = Expunged {
+        message: first,
+        size,
+        received: first.stamp(),
+        flags: Vec::new(),
+    };
+    let happening = Happening::Expunged {
+        moved_to: None,
+        messages: vec![gone],
+    };
     assert_eq!(done.records[0].events[0].happening, happening);
     assert_eq!(done.records[0].stamp, stamp);
     let again = world.expunge(&ann, &[first, unknown]);
@@ -360,152 +354,6 @@ pub async fn reading_ahead_gives_first_parts_in_order_until_the_limit<S: MailSto
     assert_eq!(store.read_ahead(mailbox, &messages, usize::MAX).await, parts[..1]);
 }
 
-/// A record is known by node, generation and number: logs tell their node, and one without records may be forgotten.
-pub async fn a_log_says_which_node_it_belongs_to<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let ann = world.account("ann@example.org").await;
-    store.begin_log(world.generation, "one").await.unwrap();
-    let delivery = world.delivery(&[&ann], b"\r\n");
-    world.commit(vec![Change::Deliver(delivery)]).await;
-    let later = Generation::from_bytes([0xfe; 16]);
-    store.begin_log(later, "two").await.unwrap();
-    let logs = store.logs().await.unwrap();
-    assert_eq!(
-        logs,
-        [(world.generation, "one".to_owned()), (later, "two".to_owned())]
-    );
-}
-
-/// Groups of any mixture are numbered one after the other, and each log counts by itself.
-pub async fn log_numbers_have_no_holes<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let ann = world.account(ANN).await;
-    let mut other = World::seeded(store, 2);
-    for round in 0..5_u8 {
-        let two = [world.delivery(&[&ann], b"a"), world.delivery(&[&ann], b"b")].map(Change::Deliver);
-        let nothing = Change::Expunge(world.expunge(&ann, &[world.ids.message()]));
-        let [first, second] = two;
-        world
-            .commit(vec![first, nothing, Change::ForgetNotes(vec![]), second])
-            .await;
-        other.store_message(&[&ann], &[round]).await;
-    }
-    let numbers =
-        |records: Vec<(u64, Record)>| records.into_iter().map(|(number, _)| number).collect::<Vec<_>>();
-    let all = numbers(store.records(world.generation, 1, 100).await.unwrap());
-    assert_eq!(all, (1..=10).collect::<Vec<_>>());
-    assert_eq!(
-        numbers(store.records(world.generation, 4, 3).await.unwrap()),
-        [4, 5, 6]
-    );
-    assert_eq!(store.log_end(other.generation).await.unwrap(), 5);
-}
-
-/// Nothing is made of a group that another, unknown one must come before, or that takes another's numbers.
-pub async fn a_group_that_would_leave_a_hole_is_not_made<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let ann = world.account(ANN).await;
-    world.store_message(&[&ann], b"first").await;
-    for first in [1, 3] {
-        let mut group = world.group(vec![Change::Deliver(world.delivery(&[&ann], b"second"))]);
-        group.first = first;
-        assert!(
-            store.commit(&group).await.is_err(),
-            "number {first} where 2 is next"
-        );
-    }
-    assert_eq!(world.list(&ann, 9).await.len(), 1);
-    assert_eq!(store.log_end(world.generation).await.unwrap(), 1);
-}
-
-/// A record is enough to make its change again, but for the octets.
-pub async fn a_record_holds_all_that_its_change_needs<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let (ann, bob) = (world.account(ANN).await, world.account(BOB).await);
-    let delivery = world
-        .upload(&[&ann, &bob], &vec![b'x'; CHUNK_OCTETS_MAX + 1])
-        .await;
-    let (message, event, stamp) = (delivery.message, delivery.event, delivery.message.stamp());
-    let done = world.commit(vec![Change::Deliver(delivery)]).await;
-    let expected = |account: &crate::Account| {
-        let prefix = World::<S>::prefix(account);
-        let added = Added {
-            message,
-            size: (prefix.len() + CHUNK_OCTETS_MAX + 1) as u64,
-            chunks: 2,
-            received: stamp,
-            flags: Vec::new(),
-            unique_id: None,
-            prefix,
-        };
-        let (user, mailbox) = (account.address.clone(), World::<S>::inbox(account));
-        Event {
-            user,
-            account: account.id,
-            mailbox,
-            happening: Happening::Added(vec![added]),
-        }
-    };
-    assert_eq!(
-        done.records,
-        [Record {
-            id: event,
-            stamp,
-            events: vec![expected(&ann), expected(&bob)]
-        }]
-    );
-}
-
-/// A group is a sequence: what a change made, the next one finds.
-pub async fn changes_of_one_group_see_each_other<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let ann = world.account(ANN).await;
-    let first = World::<S>::noted(world.delivery(&[&ann], b"same"), 1);
-    let second = World::<S>::noted(world.delivery(&[&ann], b"same"), 1);
-    let third = world.delivery(&[&ann], b"third");
-    let expunge = world.expunge(&ann, &[first.message]);
-    let changes = vec![
-        Change::Deliver(first),
-        Change::Deliver(second),
-        Change::Expunge(expunge),
-        Change::Deliver(third.clone()),
-    ];
-    let done = world.commit(changes).await;
-    let delivered = |outcome| Verdict::Delivered(vec![outcome]);
-    assert_eq!(
-        done.verdicts,
-        [
-            delivered(RecipientOutcome::Stored),
-            delivered(RecipientOutcome::Duplicate),
-            Verdict::Done,
-            delivered(RecipientOutcome::Stored)
-        ]
-    );
-    assert_eq!(done.records.len(), 3);
-    assert_eq!(
-        world
-            .list(&ann, 9)
-            .await
-            .iter()
-            .map(|row| row.message)
-            .collect::<Vec<_>>(),
-        [third.message]
-    );
-}
-
-/// A process that starts makes no stamp that is below one it wrote before, whatever its clock says.
-pub async fn the_highest_stamp_is_above_every_row<S: MailStore + Directory>(store: &S) {
-    let mut world = World::new(store);
-    let ann = world.account(ANN).await;
-    assert!(store.highest_stamp().await.unwrap() >= ann.credentials.stamp);
-    let message = world.store_message(&[&ann], b"octets").await;
-    assert!(store.highest_stamp().await.unwrap() >= message.stamp());
-    let expunge = world.expunge(&ann, &[message]);
-    let stamp = expunge.stamp;
-    world.commit(vec![Change::Expunge(expunge)]).await;
-    assert!(store.highest_stamp().await.unwrap() >= stamp);
-}
-
 /// Whatever is trimmed or moved: mail is as it was, the log's end is known, and notes within the window count.
 pub async fn housekeeping_takes_nothing_that_counts<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);
@@ -521,6 +369,7 @@ pub async fn housekeeping_takes_nothing_that_counts<S: MailStore + Directory>(st
     let retention = Retention {
         records_before: world.ids.stamp(),
         notes_since: second_note,
+        ..World::<S>::NOTHING_OLD
     };
     let mut notes = 0;
     while {

@@ -8,7 +8,7 @@ use mailhorn_events::{MailboxId, MessageId};
 use super::World;
 use crate::directory::{Account, Directory};
 use crate::memory::SeededRandom;
-use crate::store::{Change, Figure, MailStore, Retention};
+use crate::store::{Change, Figure, MailStore};
 
 const ROUNDS: usize = 120;
 const ACCOUNTS: usize = 3;
@@ -37,11 +37,8 @@ pub async fn random_changes_leave_what_a_model_says<S: MailStore + Directory>(st
         world.commit(changes).await;
         if round % 7 == 0 {
             // Nothing is too old to count; what is moved or given back must not be missed.
-            let retention = Retention {
-                records_before: Default::default(),
-                notes_since: Default::default(),
-            };
-            store.maintain(retention).await.expect("housekeeping");
+            let step = store.maintain(World::<S>::NOTHING_OLD).await;
+            step.expect("housekeeping");
         }
         compare(&world, &accounts, &model, round % 10 == 0).await;
     }

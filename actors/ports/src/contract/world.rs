@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use mailhorn_events::{Generation, MailboxId, MessageId, Stamp};
+use mailhorn_events::{Event, EventId, Generation, Happening, MailboxId, MessageId, Position, Record, Stamp};
 
 use crate::clock::Ids;
 use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys};
+use crate::listener::Letter;
 use crate::memory::{ManualClock, SeededRandom};
 use crate::store::{
-    CHUNK_OCTETS_MAX, Change, Committed, Delivery, Expunge, Group, MailStore, NoteKey, Octets, ReadError,
-    Recipient, RecipientOutcome, Verdict, ViewRow,
+    Announce, CHUNK_OCTETS_MAX, Change, Committed, Delivery, Expunge, Group, LogEntry, MailStore, NoteKey,
+    Octets, ReadError, Recipient, RecipientOutcome, Retention, ThresholdMove, Verdict, ViewRow,
 };
 
 /// When the clauses begin, in microseconds since the Unix epoch.
@@ -174,6 +175,69 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
         }
     }
 
+    /// Tells of something that happened to an account, perhaps only if a threshold moves with it.
+    pub fn announce(
+        &self,
+        account: &Account,
+        happening: Happening,
+        threshold: Option<ThresholdMove>,
+    ) -> Announce {
+        let event = Event {
+            user: account.address.clone(),
+            account: account.id,
+            mailbox: None,
+            happening,
+        };
+        Announce {
+            event: self.ids.event(),
+            stamp: self.ids.stamp(),
+            events: vec![event],
+            threshold,
+        }
+    }
+
+    /// An event of this world's log that a group could not handle.
+    pub fn letter(&self, id: EventId) -> Letter {
+        Letter {
+            id,
+            position: Position {
+                generation: self.generation,
+                number: 3,
+            },
+            octets: Bytes::from_static(b"\x01\x01octets"),
+            why: "the listener said so".into(),
+            attempts: 2,
+            since: Stamp(BEGIN),
+            last: Stamp(BEGIN + 1),
+        }
+    }
+
+    /// Nothing is too old to be kept.
+    pub const NOTHING_OLD: Retention = Retention {
+        records_before: Stamp(0),
+        groups_before: Stamp(0),
+        notes_since: Stamp(0),
+    };
+
+    /// Steps of housekeeping until there is nothing more to do; gives how many records went.
+    pub async fn maintain(&self, retention: Retention) -> u64 {
+        let mut records = 0;
+        loop {
+            let done = self.store.maintain(retention).await.expect("housekeeping");
+            records += done.records;
+            if !done.more {
+                return records;
+            }
+        }
+    }
+
+    /// The numbers of a log's records.
+    pub async fn numbers(&self, generation: Generation) -> Vec<u64> {
+        let entries = self.store.records(generation, 0, usize::MAX).await;
+        let entries = entries.expect("the log is read");
+        entries.iter().map(|entry| entry.number).collect()
+    }
+
     /// The next group of the log.
     pub fn group(&self, changes: Vec<Change>) -> Group {
         let (now, notes_since) = (self.ids.now(), self.notes_since);
@@ -201,7 +265,11 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
             .records(self.generation, group.first, usize::MAX)
             .await
             .expect("the log is read");
-        let expected: Vec<_> = (group.first..).zip(committed.records.iter().cloned()).collect();
+        let entry = |(number, record): (u64, &Record)| LogEntry {
+            number,
+            record: Ok(Arc::new(record.clone())),
+        };
+        let expected: Vec<_> = (group.first..).zip(&committed.records).map(entry).collect();
         assert_eq!(logged, expected, "the log has what was committed");
         assert_eq!(
             self.store

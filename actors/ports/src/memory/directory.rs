@@ -8,12 +8,18 @@ use mailhorn_events::{AccountId, Stamp};
 
 use super::{MemoryStore, State};
 use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount};
+use crate::quota::QuotaOwner;
 use crate::store::StoreError;
 
 impl State {
     fn put(&mut self, account: Arc<Account>) {
         self.stamp = self.stamp.max(account.created).max(account.credentials.stamp);
         self.accounts.insert(account.address.clone(), account);
+    }
+
+    fn forget_quota(&mut self, owner: &QuotaOwner) {
+        self.limits.remove(owner);
+        self.thresholds.remove(owner);
     }
 
     fn present(&self, address: &str) -> Result<Arc<Account>, DirectoryError> {
@@ -90,6 +96,7 @@ impl Directory for MemoryStore {
         if state.accounts.keys().any(|address| domain_of(address) == domain) {
             return Err(DirectoryError::NotEmpty(domain.into()));
         }
+        state.forget_quota(&QuotaOwner::Domain(domain.into()));
         match state.domains.remove(domain) {
             true => Ok(()),
             false => Err(DirectoryError::NotFound(domain.into())),
@@ -156,7 +163,9 @@ impl Directory for MemoryStore {
 
     async fn forget_removed(&self, id: AccountId) -> Result<(), StoreError> {
         self.available()?;
-        self.0.lock().removed.remove(&id);
+        let mut state = self.0.lock();
+        state.removed.remove(&id);
+        state.forget_quota(&QuotaOwner::Account(id));
         Ok(())
     }
 }

@@ -1,14 +1,19 @@
 //! [`MailStore`] in memory.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use mailhorn_events::{Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp};
+use mailhorn_events::{
+    Added, Arrival, ContentDeleted, Event, Expunged, Generation, Happening, MailboxId, MessageId, Position,
+    Record, Stamp,
+};
 use tokio::time::sleep;
 
-use super::{Chunk, MemoryStore, Message, NextCommit, State};
+use super::{Chunk, GroupState, MemoryStore, Message, NextCommit, State};
 use crate::store::{
-    Change, CommitError, Committed, Delivery, Expunge, Figure, Group, MailStore, Maintained, Part, ReadError,
-    Recipient, RecipientOutcome, Retention, StoreError, Verdict, ViewRow,
+    Announce, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, LogEntry, MailStore,
+    Maintained, Part, ReadError, Recipient, RecipientOutcome, Retention, StoreError, Verdict, ViewRow,
 };
 
 impl MemoryStore {
@@ -55,7 +60,18 @@ impl MailStore for MemoryStore {
         self.begin().await?;
         let mut state = self.0.lock();
         let kept: Vec<_> = state.log.keys().map(|(generation, _)| *generation).collect();
-        state.owners.retain(|generation, _| kept.contains(generation));
+        // Other nodes' logs may be empty and go on.
+        let forgotten: Vec<Generation> = state
+            .owners
+            .iter()
+            .filter(|(log, owner)| *owner == node && !kept.contains(log) && **log != generation)
+            .map(|(log, _)| *log)
+            .collect();
+        let is_kept = |log: &Generation| !forgotten.contains(log);
+        state.owners.retain(|log, _| is_kept(log));
+        for group in state.groups.values_mut() {
+            group.cursors.retain(|log, _| is_kept(log));
+        }
         state.owners.insert(generation, node.to_owned());
         Ok(())
     }
@@ -76,7 +92,7 @@ impl MailStore for MemoryStore {
         generation: Generation,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, Record)>, StoreError> {
+    ) -> Result<Vec<LogEntry>, StoreError> {
         self.begin().await?;
         Ok(self.0.lock().records(generation, from, limit))
     }
@@ -143,18 +159,19 @@ impl MailStore for MemoryStore {
 }
 
 impl State {
-    pub(super) fn records(&self, generation: Generation, from: u64, limit: usize) -> Vec<(u64, Record)> {
+    pub(super) fn records(&self, generation: Generation, from: u64, limit: usize) -> Vec<LogEntry> {
         let log = self.log.range((generation, from)..=(generation, u64::MAX));
-        log.map(|((_, number), record)| (*number, record.clone()))
-            .take(limit)
-            .collect()
+        log.map(|((_, number), record)| LogEntry {
+            number: *number,
+            record: record.clone(),
+        })
+        .take(limit)
+        .collect()
     }
 
     fn log_end(&self, generation: Generation) -> u64 {
-        self.log
-            .range((generation, 0)..=(generation, u64::MAX))
-            .next_back()
-            .map_or(0, |((_, number), _)| *number)
+        let mut log = self.log.range((generation, 0)..=(generation, u64::MAX));
+        log.next_back().map_or(0, |((_, number), _)| *number)
     }
 
     fn rows(&self, mailbox: MailboxId) -> impl Iterator<Item = &ViewRow> {
@@ -165,9 +182,9 @@ impl State {
     }
 
     fn commit(&mut self, group: &Group) -> Result<Committed, CommitError> {
-        if let Some((last, committed)) = &self.last
+        if let Some((last, committed)) = self.last.get(&group.generation)
             && last.changes == group.changes
-            && (last.generation, last.first) == (group.generation, group.first)
+            && last.first == group.first
         {
             return Ok(committed.clone());
         }
@@ -189,10 +206,17 @@ impl State {
         }
         for (number, record) in (group.first..).zip(&committed.records) {
             self.stamp = self.stamp.max(record.stamp);
-            self.log.insert((group.generation, number), record.clone());
+            let record = Arc::new(record.clone());
+            if let Some(history) = &mut self.history {
+                let generation = group.generation;
+                history.push((Position { generation, number }, Arc::clone(&record)));
+            }
+            self.log.insert((group.generation, number), Ok(record));
+            self.written = Some(group.generation);
         }
         self.commits += 1;
-        self.last = Some((group.clone(), committed.clone()));
+        self.last
+            .insert(group.generation, (group.clone(), committed.clone()));
         Ok(committed)
     }
 
@@ -200,6 +224,7 @@ impl State {
         match change {
             Change::Deliver(delivery) => self.deliver(group, delivery),
             Change::Expunge(expunge) => (Verdict::Done, self.expunge(expunge)),
+            Change::Announce(announce) => (Verdict::Done, self.announce(announce)),
             Change::ForgetNotes(notes) => {
                 notes.iter().for_each(|note| {
                     self.notes.remove(note);
@@ -294,47 +319,88 @@ impl State {
             unique_id: None,
             prefix: recipient.prefix.clone(),
         };
-        let happening = Happening::Added(vec![added]);
+        let happening = Happening::Added {
+            arrival: Arrival::Delivered,
+            messages: vec![added],
+        };
         Some(Event {
             user: recipient.user.clone(),
             account: recipient.account,
-            mailbox,
+            mailbox: Some(mailbox),
             happening,
+        })
+    }
+
+    fn announce(&mut self, announce: &Announce) -> Option<Record> {
+        if let Some(threshold) = &announce.threshold {
+            let announced = self.thresholds.get(&threshold.owner).copied().unwrap_or(0);
+            if announced != threshold.from_percent {
+                return None;
+            }
+            self.thresholds
+                .insert(threshold.owner.clone(), threshold.to_percent);
+        }
+        Some(Record {
+            id: announce.event,
+            stamp: announce.stamp,
+            events: announce.events.clone(),
         })
     }
 
     fn expunge(&mut self, expunge: &Expunge) -> Option<Record> {
         let mailbox = expunge.mailbox;
-        let remove = |message: &MessageId| {
-            let (row, _) = self.view.remove(&(mailbox, *message))?;
-            if let Some(held) = self.messages.get_mut(message) {
-                held.references.remove(&mailbox);
-                if held.references.is_empty() {
-                    self.messages.remove(message);
-                    self.chunks.retain(|(id, _), _| id != message);
-                }
-            }
-            Some(Expunged {
+        let (mut messages, mut deleted) = (Vec::new(), Vec::new());
+        for message in &expunge.messages {
+            let Some((row, prefix)) = self.view.remove(&(mailbox, *message)) else {
+                continue;
+            };
+            messages.push(Expunged {
                 message: *message,
                 size: row.size,
-            })
-        };
-        let expunged: Vec<_> = expunge.messages.iter().filter_map(remove).collect();
-        if expunged.is_empty() {
+                received: row.received,
+                flags: Vec::new(),
+            });
+            if let Some(chunks) = self.unrefer(mailbox, *message) {
+                let octets = row.size.saturating_sub(prefix.len() as u64);
+                deleted.push(ContentDeleted {
+                    message: *message,
+                    octets,
+                    chunks,
+                });
+            }
+        }
+        if messages.is_empty() {
             return None;
         }
-        let happening = Happening::Expunged(expunged);
-        let event = Event {
+        let event = |happening| Event {
             user: expunge.user.clone(),
             account: expunge.account,
-            mailbox,
+            mailbox: Some(mailbox),
             happening,
         };
+        let moved_to = None;
+        let mut events = vec![event(Happening::Expunged { moved_to, messages })];
+        if !deleted.is_empty() {
+            events.push(event(Happening::MessageContentDeleted(deleted)));
+        }
         Some(Record {
             id: expunge.event,
             stamp: expunge.stamp,
-            events: vec![event],
+            events,
         })
+    }
+
+    /// Takes a reference away; the octets go with the last one, and then it gives how many chunks they were.
+    fn unrefer(&mut self, mailbox: MailboxId, message: MessageId) -> Option<u32> {
+        let held = self.messages.get_mut(&message)?;
+        held.references.remove(&mailbox);
+        if !held.references.is_empty() {
+            return None;
+        }
+        let chunks = held.chunks;
+        self.messages.remove(&message);
+        self.chunks.retain(|(id, _), _| *id != message);
+        Some(chunks)
     }
 
     fn part(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
@@ -358,19 +424,53 @@ impl State {
     }
 
     fn maintain(&mut self, retention: Retention) -> Maintained {
-        let ends: Vec<_> = self
+        self.groups
+            .retain(|_, group| group.registered >= retention.groups_before);
+        let (records, notes) = (self.log.len(), self.notes.len());
+        let gone: Vec<_> = self
             .log
             .keys()
-            .map(|(generation, _)| (*generation, self.log_end(*generation)))
+            .filter(|(generation, number)| self.may_go(*generation, *number, retention))
+            .copied()
             .collect();
-        let (records, notes) = (self.log.len(), self.notes.len());
-        self.log
-            .retain(|position, record| record.stamp >= retention.records_before || ends.contains(position));
+        gone.iter().for_each(|key| {
+            self.log.remove(key);
+        });
         self.notes.retain(|_, time| *time >= retention.notes_since);
         Maintained {
             records: (records - self.log.len()) as u64,
             notes: (notes - self.notes.len()) as u64,
             ..Maintained::default()
         }
+    }
+
+    /// Whether the process that writes a log may still live: no later one of its node has begun.
+    fn is_nodes_newest(&self, generation: Generation) -> bool {
+        self.owners.get(&generation).is_some_and(|node| {
+            let later = self.owners.iter().filter(|(log, _)| **log > generation);
+            later.into_iter().all(|(_, owner)| owner != node)
+        })
+    }
+
+    /// Whether a record may be trimmed. The very last one says where its log ends, and stays.
+    fn may_go(&self, generation: Generation, number: u64, retention: Retention) -> bool {
+        let is_last = self.log_end(generation) == number;
+        if is_last && (self.written == Some(generation) || self.is_nodes_newest(generation)) {
+            return false;
+        }
+        let passed = |group: &GroupState| {
+            let cursor = group.cursors.get(&generation);
+            cursor.is_some_and(|cursor| cursor.finished() >= number)
+        };
+        let mut readable = self
+            .log
+            .range((generation, number)..=(generation, u64::MAX))
+            .filter_map(|(_, record)| record.as_ref().ok());
+        let mut is_old = || {
+            readable
+                .next()
+                .is_some_and(|record| record.stamp < retention.records_before)
+        };
+        self.groups.values().all(passed) || !is_last && is_old()
     }
 }

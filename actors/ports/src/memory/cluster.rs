@@ -1,0 +1,202 @@
+//! What nodes need of each other, in memory: a registry that forgets when it is told to, and a way between nodes that
+//! delays, doubles, loses and reorders as a seed has it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use mailhorn_events::Generation;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::SeededRandom;
+use crate::cluster::{Epoch, MemberRow, RegisteredFor, Registry, Transport};
+use crate::listener::Key;
+use crate::store::StoreError;
+
+/// Frames that wait for one process at most; beyond, the oldest are lost.
+const INBOX_FRAMES_MAX: usize = 10_000;
+
+/// Members and registrations in memory. Clones are handles on the same registry.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryRegistry(Arc<Mutex<RegistryState>>);
+
+#[derive(Debug, Default)]
+struct RegistryState {
+    members: BTreeMap<Generation, MemberRow>,
+    keys: BTreeMap<Key, BTreeSet<Generation>>,
+    epoch: u64,
+    unavailable: bool,
+}
+
+impl MemoryRegistry {
+    /// While set, every call is refused.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.0.lock().unavailable = unavailable;
+    }
+
+    /// Loses all registrations, as a Redis that was wiped. Members are known elsewhere and stay.
+    pub fn wipe(&self) {
+        let mut state = self.0.lock();
+        state.keys.clear();
+        state.epoch += 1;
+    }
+
+    fn state(&self) -> Result<parking_lot::MutexGuard<'_, RegistryState>, StoreError> {
+        let state = self.0.lock();
+        if state.unavailable {
+            return Err(StoreError::Unavailable("the registry was told to be away".into()));
+        }
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    async fn beat(&self, member: &MemberRow) -> Result<(), StoreError> {
+        self.state()?.members.insert(member.generation, member.clone());
+        Ok(())
+    }
+
+    async fn leave(&self, generation: Generation) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        state.members.remove(&generation);
+        for registered in state.keys.values_mut() {
+            registered.remove(&generation);
+        }
+        Ok(())
+    }
+
+    async fn members(&self) -> Result<Vec<MemberRow>, StoreError> {
+        Ok(self.state()?.members.values().cloned().collect())
+    }
+
+    async fn register_keys(&self, generation: Generation, keys: &[Key]) -> Result<Epoch, StoreError> {
+        let mut state = self.state()?;
+        for key in keys {
+            state.keys.entry(*key).or_default().insert(generation);
+        }
+        Ok(Epoch(state.epoch))
+    }
+
+    async fn unregister_keys(&self, generation: Generation, keys: &[Key]) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        for key in keys {
+            if let Some(registered) = state.keys.get_mut(key) {
+                registered.remove(&generation);
+            }
+        }
+        Ok(())
+    }
+
+    async fn registered_for(&self, keys: &[Key]) -> Result<RegisteredFor, StoreError> {
+        let state = self.state()?;
+        let members: BTreeSet<Generation> = keys
+            .iter()
+            .filter_map(|key| state.keys.get(key))
+            .flatten()
+            .copied()
+            .collect();
+        Ok(RegisteredFor {
+            epoch: Epoch(state.epoch),
+            members: members.into_iter().collect(),
+        })
+    }
+}
+
+/// How frames fare, in chances of 1,000.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// Frames that are lost.
+    pub lost: u64,
+    /// Frames that come twice.
+    pub doubled: u64,
+    /// The longest delay of a frame, in milliseconds. Each is drawn, so frames overtake each other.
+    pub delay_ms_max: u64,
+}
+
+/// A way between processes in memory. Clones are handles on the same way.
+#[derive(Debug, Clone)]
+pub struct MemoryTransport {
+    state: Arc<Mutex<TransportState>>,
+    random: Arc<SeededRandom>,
+}
+
+#[derive(Debug, Default)]
+struct TransportState {
+    inboxes: BTreeMap<Generation, Inbox>,
+    weather: Weather,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    frames: VecDeque<Bytes>,
+    came: Arc<Notify>,
+}
+
+impl MemoryTransport {
+    /// A way without faults; `random` draws them once there are some.
+    #[must_use]
+    pub fn new(random: Arc<SeededRandom>) -> Self {
+        Self {
+            state: Arc::default(),
+            random,
+        }
+    }
+
+    /// How frames fare from now on.
+    pub fn set_weather(&self, weather: Weather) {
+        self.state.lock().weather = weather;
+    }
+
+    fn put(state: &Mutex<TransportState>, to: Generation, frame: Bytes) {
+        let mut state = state.lock();
+        let inbox = state.inboxes.entry(to).or_default();
+        if inbox.frames.len() >= INBOX_FRAMES_MAX {
+            inbox.frames.pop_front();
+        }
+        inbox.frames.push_back(frame);
+        inbox.came.notify_one();
+    }
+}
+
+#[async_trait]
+impl Transport for MemoryTransport {
+    async fn send(&self, to: Generation, frame: Bytes) -> Result<(), StoreError> {
+        let weather = self.state.lock().weather;
+        let chance = |of: u64| of > 0 && self.random.below(1_000) < of;
+        if chance(weather.lost) {
+            return Ok(());
+        }
+        let copies = 1 + u64::from(chance(weather.doubled));
+        for _ in 0..copies {
+            if weather.delay_ms_max == 0 {
+                Self::put(&self.state, to, frame.clone());
+                continue;
+            }
+            let delay = Duration::from_millis(self.random.below(weather.delay_ms_max + 1));
+            let (state, frame) = (Arc::clone(&self.state), frame.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                Self::put(&state, to, frame);
+            });
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, me: Generation) -> Result<Vec<Bytes>, StoreError> {
+        loop {
+            let came = {
+                let mut state = self.state.lock();
+                let inbox = state.inboxes.entry(me).or_default();
+                if !inbox.frames.is_empty() {
+                    return Ok(inbox.frames.drain(..).collect());
+                }
+                Arc::clone(&inbox.came)
+            };
+            came.notified().await;
+        }
+    }
+}
