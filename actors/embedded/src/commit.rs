@@ -1,23 +1,29 @@
 //! A group of changes becomes one batch.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use mailhorn_events::{AccountId, Added, Event, Happening, Record};
-use mailhorn_ports::{Change, Committed, Delivery, Expunge, Group, Recipient, RecipientOutcome, Verdict};
+use mailhorn_events::{AccountId, Added, Arrival, Event, Happening, Record};
+use mailhorn_ports::{
+    Announce, Change, Committed, Delivery, Expunge, Group, Recipient, RecipientOutcome, Verdict,
+};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::core::{Core, Writer};
 use crate::draft::Draft;
 use crate::error::Fault;
 use crate::frame::Chunk;
-use crate::keys;
+use crate::keys::{self, Table};
 use crate::opened::Opened;
 use crate::read;
-use crate::rows::GroupRow;
+use crate::rows::{GroupRow, Threshold};
 
 /// How many batches pass between two looks at the journal's length.
 const JOURNAL_LOOK_BATCHES: u64 = 64;
+
+/// How many batches pass between two that take the groups' cursors along. A crash repeats what these batches told.
+const CURSOR_BATCHES: u64 = 16;
 
 /// Commits a group, once however often it is repeated.
 pub(crate) fn commit(core: &Core, group: &Group) -> Result<Committed, Fault> {
@@ -47,14 +53,19 @@ pub(crate) fn commit(core: &Core, group: &Group) -> Result<Committed, Fault> {
         let Making {
             mut draft, records, ..
         } = making;
-        if draft.is_empty() {
+        if draft.is_empty() && records.is_empty() {
             return Ok(Committed { verdicts, records });
         }
         for (number, record) in (group.first..).zip(&records) {
             draft.log(group.generation, number, record);
         }
         draft.put(keys::group(), &group_row(group, &records, digest, &verdicts));
-        core.apply(writer, draft)?;
+        writer.housekeeping.logs.saw(group.generation);
+        if draft.state.sequence.is_multiple_of(CURSOR_BATCHES) {
+            core.apply_with_cursors(writer, draft)?;
+        } else {
+            core.apply(writer, draft)?;
+        }
         for change in &group.changes {
             if let Change::Deliver(delivery) = change {
                 core.uploads.forget(delivery.message);
@@ -92,6 +103,7 @@ impl Making<'_> {
         match change {
             Change::Deliver(delivery) => self.deliver(delivery).map(Verdict::Delivered),
             Change::Expunge(expunge) => self.expunge(expunge),
+            Change::Announce(announce) => self.announce(announce),
             Change::ForgetNotes(notes) => {
                 notes.iter().try_for_each(|note| self.draft.forget(note))?;
                 Ok(Verdict::Done)
@@ -179,23 +191,52 @@ impl Making<'_> {
     }
 
     fn expunge(&mut self, expunge: &Expunge) -> Result<Verdict, Fault> {
-        let mut expunged = Vec::with_capacity(expunge.messages.len());
+        let mut messages = Vec::with_capacity(expunge.messages.len());
+        let mut deleted = Vec::new();
         for message in &expunge.messages {
-            expunged.extend(self.draft.expunge(expunge.mailbox, *message)?);
+            if let Some((expunged, content)) = self.draft.expunge(&expunge.user, expunge.mailbox, *message)? {
+                messages.push(expunged);
+                deleted.extend(content);
+            }
         }
-        if !expunged.is_empty() {
-            let event = Event {
-                user: expunge.user.clone(),
-                account: expunge.account,
-                mailbox: expunge.mailbox,
-                happening: Happening::Expunged(expunged),
-            };
-            self.records.push(Record {
-                id: expunge.event,
-                stamp: expunge.stamp,
-                events: vec![event],
-            });
+        if messages.is_empty() {
+            return Ok(Verdict::Done);
         }
+        let event = |happening| Event {
+            user: expunge.user.clone(),
+            account: expunge.account,
+            mailbox: Some(expunge.mailbox),
+            happening,
+        };
+        let moved_to = None;
+        let mut events = vec![event(Happening::Expunged { moved_to, messages })];
+        if !deleted.is_empty() {
+            events.push(event(Happening::MessageContentDeleted(deleted)));
+        }
+        self.records.push(Record {
+            id: expunge.event,
+            stamp: expunge.stamp,
+            events,
+        });
+        Ok(Verdict::Done)
+    }
+
+    fn announce(&mut self, announce: &Announce) -> Result<Verdict, Fault> {
+        if let Some(threshold) = &announce.threshold {
+            let row = self
+                .draft
+                .get(&keys::of_owner(Table::Thresholds, &threshold.owner))?;
+            let Threshold(announced) = row.unwrap_or_default();
+            if announced != threshold.from_percent {
+                return Ok(Verdict::Done);
+            }
+            self.draft.announced(&threshold.owner, threshold.to_percent);
+        }
+        self.records.push(Record {
+            id: announce.event,
+            stamp: announce.stamp,
+            events: announce.events.clone(),
+        });
         Ok(Verdict::Done)
     }
 }
@@ -210,17 +251,20 @@ fn added(delivery: &Delivery, stored: &[&Recipient]) -> Record {
         .map(|recipient| Event {
             user: recipient.user.clone(),
             account: recipient.account,
-            mailbox: recipient.mailbox,
-            happening: Happening::Added(vec![Added {
-                message: delivery.message,
-                size: delivery.octets.size.saturating_add(recipient.prefix.len() as u64),
-                chunks: delivery.octets.chunks(),
-                received: stamp,
-                flags: Vec::new(),
-                unique_id: None,
-                // Its own allocation: the caller's may be a slice of something larger.
-                prefix: Bytes::copy_from_slice(&recipient.prefix),
-            }]),
+            mailbox: Some(recipient.mailbox),
+            happening: Happening::Added {
+                arrival: Arrival::Delivered,
+                messages: vec![Added {
+                    message: delivery.message,
+                    size: delivery.octets.size.saturating_add(recipient.prefix.len() as u64),
+                    chunks: delivery.octets.chunks(),
+                    received: stamp,
+                    flags: Vec::new(),
+                    unique_id: None,
+                    // Its own allocation: the caller's may be a slice of something larger.
+                    prefix: Bytes::copy_from_slice(&recipient.prefix),
+                }],
+            },
         })
         .collect();
     Record {
@@ -237,6 +281,7 @@ fn digest(changes: &[Change]) -> u64 {
         match change {
             Change::Deliver(delivery) => digest.update(delivery.event.as_bytes()),
             Change::Expunge(expunge) => digest.update(expunge.event.as_bytes()),
+            Change::Announce(announce) => digest.update(announce.event.as_bytes()),
             Change::ForgetNotes(notes) => notes.iter().for_each(|note| digest.update(&note.0)),
         }
     }
@@ -252,16 +297,25 @@ fn repeated(opened: &Opened, group: &Group, digest: u64) -> Result<Option<Commit
         return Ok(None);
     }
     let limit = usize::try_from(last.records).unwrap_or(usize::MAX);
-    let records = read::records(opened, group.generation, group.first, limit)?;
+    // What was acknowledged has to be told as it was: a record that can't be read is no answer here.
+    let records = read::records(opened, group.generation, group.first, limit)?
+        .into_iter()
+        .map(|entry| {
+            let record = entry.record.map_err(|unreadable| {
+                Fault::Damaged(format!(
+                    "record {} of the last group: {}",
+                    entry.number, unreadable.why
+                ))
+            })?;
+            Ok(Arc::unwrap_or_clone(record))
+        })
+        .collect::<Result<_, Fault>>()?;
     let verdicts = last
         .verdicts
         .iter()
         .map(|verdict| decode_verdict(verdict.as_deref()))
         .collect();
-    Ok(Some(Committed {
-        verdicts,
-        records: records.into_iter().map(|(_, record)| record).collect(),
-    }))
+    Ok(Some(Committed { verdicts, records }))
 }
 
 fn group_row(group: &Group, records: &[Record], digest: u64, verdicts: &[Verdict]) -> GroupRow {

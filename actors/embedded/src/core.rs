@@ -5,7 +5,7 @@
 //! written to tables, and an empty journal takes the place of the one that can't be trusted. Only then is
 //! anything acknowledged again. Reads go on meanwhile as long as the database is open.
 //!
-//! Locks are taken in the order writer, slot, uploads.
+//! Locks are taken in the order writer, slot, uploads or groups.
 
 use std::fmt;
 use std::fs::File;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::draft::Draft;
 use crate::error::{Fault, OpenError};
 use crate::frame::Chunk;
+use crate::groups::Groups;
 use crate::keys;
 use crate::maintain::Housekeeping;
 use crate::mark::{Mark, MarkFile};
@@ -34,11 +35,14 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) secret: [u8; 32],
     pub(crate) uploads: Uploads,
+    pub(crate) groups: Groups,
     faults: Option<Arc<dyn Faults>>,
     slot: RwLock<Option<Opened>>,
     writer: Mutex<Writer>,
     /// A write failed: nothing more is written before the database was opened anew.
     failed: AtomicBool,
+    /// The store ended well, or is about to.
+    closed: AtomicBool,
 }
 
 /// What only the writer knows.
@@ -72,6 +76,7 @@ impl Core {
             options,
             secret: started.secret,
             uploads,
+            groups: started.groups,
             faults,
             slot: RwLock::new(Some(started.opened)),
             writer: Mutex::new(Writer {
@@ -83,6 +88,7 @@ impl Core {
                 lock: Some(started.lock),
             }),
             failed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -138,6 +144,14 @@ impl Core {
         Ok(())
     }
 
+    /// The same for a draft that takes the groups' cursors along.
+    pub(crate) fn apply_with_cursors(&self, writer: &mut Writer, mut draft: Draft<'_>) -> Result<(), Fault> {
+        let cursors = self.groups.write(&mut draft);
+        self.apply(writer, draft)?;
+        self.groups.written(&cursors);
+        Ok(())
+    }
+
     fn fault(&self, ask: impl FnOnce(&Arc<dyn Faults>) -> std::io::Result<()>) -> Result<(), Fault> {
         Ok(self
             .faults
@@ -155,6 +169,14 @@ impl Core {
     pub(crate) fn fail_if_poisoned(&self, opened: &Opened) {
         if opened.db.persist(PersistMode::Buffer).is_err() {
             self.fail();
+        }
+    }
+
+    /// For calls that memory answers: after the end they are refused like all others.
+    pub(crate) fn refuse_closed(&self) -> Result<(), Fault> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Fault::Unavailable("the store is closed".into())),
+            false => Ok(()),
         }
     }
 
@@ -205,6 +227,7 @@ impl Core {
         }
         crate::journal::start_anew(&self.paths.store()).map_err(|error| self.unopened(error.into()))?;
         let (opened, state) = open()?;
+        self.groups.load(&opened).map_err(|fault| self.unopened(fault))?;
         self.uploads.reset(opened.current_segment());
         writer.state = state;
         writer.housekeeping = Housekeeping::default();
@@ -278,8 +301,14 @@ impl Core {
             return Ok(());
         }
         self.recover(&mut writer)?;
+        // From here on no cursor moves.
+        self.closed.store(true, Ordering::Release);
         let mut slot = self.slot.write();
         if let Some(opened) = &*slot {
+            if self.groups.has_moved() {
+                let draft = Draft::new(opened, writer.state);
+                self.apply_with_cursors(&mut writer, draft)?;
+            }
             opened
                 .db
                 .persist(PersistMode::SyncAll)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mailhorn_events::{AccountId, Stamp};
-use mailhorn_ports::{Account, Credentials, DirectoryError, NewAccount, StoreError};
+use mailhorn_ports::{Account, Credentials, DirectoryError, NewAccount, QuotaOwner, StoreError};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
@@ -21,13 +21,19 @@ pub(crate) fn make(draft: &mut Draft<'_>, change: &DirectoryRow) -> Result<(), F
             let row: Domain = draft.get(&keys::domain(domain))?.unwrap_or_default();
             draft.put(keys::domain(domain), &row);
         }
-        DirectoryRow::RemoveDomain(domain) => draft.remove(keys::domain(domain)),
+        DirectoryRow::RemoveDomain(domain) => {
+            draft.forget_quota(&QuotaOwner::Domain(domain.clone()));
+            draft.remove(keys::domain(domain));
+        }
         DirectoryRow::PutAccount(account) => put_account(draft, account)?,
         DirectoryRow::RemoveAccount(account) => {
             drop_account(draft, &account.address)?;
             draft.put(keys::removed(AccountId(account.id)), account);
         }
-        DirectoryRow::ForgetRemoved(id) => draft.remove(keys::removed(AccountId(*id))),
+        DirectoryRow::ForgetRemoved(id) => {
+            draft.forget_quota(&QuotaOwner::Account(AccountId(*id)));
+            draft.remove(keys::removed(AccountId(*id)));
+        }
     }
     Ok(())
 }
@@ -70,7 +76,7 @@ fn count(draft: &mut Draft<'_>, account: &AccountRow, by: i64) -> Result<(), Fau
 }
 
 fn domain_of(address: &str) -> &str {
-    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+    keys::domain_of(address).unwrap_or_default()
 }
 
 /// Accounts and domains in memory, so that a log-in pays for no thread. What is not there is not remembered.

@@ -7,15 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fjall::PersistMode;
 use mailhorn_events::{
-    Added, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record, Stamp, wire,
+    AccountId, Added, ContentDeleted, Event, Expunged, Generation, Happening, MailboxId, MessageId,
+    QuotaRoot, Record, Stamp,
 };
-use mailhorn_ports::NoteKey;
+use mailhorn_ports::{NoteKey, QuotaOwner};
 
+use crate::envelope;
 use crate::error::Fault;
 use crate::frame::{self, Chunk, LogRecord};
-use crate::keys;
+use crate::keys::{self, Table};
 use crate::opened::Opened;
-use crate::rows::{self, FigureRow, Message, Note, Present, Row, Segment, State, View, decode, encode};
+use crate::rows::{
+    self, FigureRow, Message, Note, Present, Row, Segment, State, Threshold, View, decode, encode,
+};
 
 /// Writes to come.
 pub(crate) struct Draft<'a> {
@@ -109,7 +113,7 @@ impl<'a> Draft<'a> {
 
     /// Writes a record down.
     pub(crate) fn log(&mut self, generation: Generation, number: u64, record: &Record) {
-        let envelope = wire::encode(record);
+        let envelope = envelope::encode(record);
         let frame = LogRecord {
             sequence: self.state.sequence,
             generation,
@@ -144,24 +148,40 @@ impl<'a> Draft<'a> {
     /// Makes what a record says. Octets of new messages are in `segment`. What is made already is not made again.
     pub(crate) fn make(&mut self, record: &Record, segment: u64) -> Result<(), Fault> {
         for event in &record.events {
-            match &event.happening {
-                Happening::Added(messages) => {
+            match (&event.happening, event.mailbox) {
+                (Happening::Added { messages, .. }, Some(mailbox)) => {
                     for added in messages {
-                        self.add(record.stamp, event, added, segment)?;
+                        self.add(record.stamp, event, mailbox, added, segment)?;
                     }
                 }
-                Happening::Expunged(messages) => {
+                (Happening::Expunged { messages, .. }, Some(mailbox)) => {
                     for expunged in messages {
-                        self.expunge(event.mailbox, expunged.message)?;
+                        self.expunge(&event.user, mailbox, expunged.message)?;
                     }
                 }
+                (Happening::QuotaUsageUpdated(usage), _) => {
+                    let owner = match &usage.root {
+                        QuotaRoot::User => QuotaOwner::Account(event.account),
+                        QuotaRoot::Domain(domain) => QuotaOwner::Domain(domain.clone()),
+                    };
+                    self.announced(&owner, usage.reached_percent);
+                }
+                // Nothing in the store but the record itself says any of the others.
+                _ => {}
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, stamp: Stamp, event: &Event, added: &Added, segment: u64) -> Result<(), Fault> {
-        let key = keys::view(event.mailbox, added.message);
+    fn add(
+        &mut self,
+        stamp: Stamp,
+        event: &Event,
+        mailbox: MailboxId,
+        added: &Added,
+        segment: u64,
+    ) -> Result<(), Fault> {
+        let key = keys::view(mailbox, added.message);
         if self.has(&key)? {
             return Ok(());
         }
@@ -177,12 +197,49 @@ impl<'a> Draft<'a> {
         self.put(key, &view);
         self.saw(stamp);
         self.saw(added.message.stamp());
-        self.refer(event.mailbox, added, segment)?;
-        let key = keys::figure(event.mailbox);
-        let figure: FigureRow = self.get(&key)?.unwrap_or_default();
-        let (messages, octets) = (figure.messages + 1, figure.octets.saturating_add(added.size));
-        self.put(key, &FigureRow { messages, octets });
+        self.refer(mailbox, added, segment)?;
+        self.figures(mailbox, event.account, &event.user, |figure| FigureRow {
+            messages: figure.messages.saturating_add(1),
+            octets: figure.octets.saturating_add(added.size),
+        })
+    }
+
+    /// Changes what is counted of a mailbox, its account and the domain of that.
+    fn figures(
+        &mut self,
+        mailbox: MailboxId,
+        account: AccountId,
+        user: &str,
+        change: impl Fn(FigureRow) -> FigureRow,
+    ) -> Result<(), Fault> {
+        let domain = keys::domain_of(user).map(|domain| keys::of_domain(Table::Usage, domain));
+        let account = keys::of_account(Table::Usage, account.0);
+        for key in [keys::figure(mailbox), account].into_iter().chain(domain) {
+            let figure = change(self.get(&key)?.unwrap_or_default());
+            self.put_figure(key, figure);
+        }
         Ok(())
+    }
+
+    /// A figure of nothing needs no row.
+    pub(crate) fn put_figure(&mut self, key: Vec<u8>, figure: FigureRow) {
+        if figure == FigureRow::default() {
+            self.remove(key);
+        } else {
+            self.put(key, &figure);
+        }
+    }
+
+    /// Notes the threshold that was announced last.
+    pub(crate) fn announced(&mut self, owner: &QuotaOwner, percent: u8) {
+        self.put(keys::of_owner(Table::Thresholds, owner), &Threshold(percent));
+    }
+
+    /// An owner that is gone has no limits, and nothing was announced of it.
+    pub(crate) fn forget_quota(&mut self, owner: &QuotaOwner) {
+        for table in [Table::Limits, Table::Thresholds] {
+            self.remove(keys::of_owner(table, owner));
+        }
     }
 
     fn refer(&mut self, mailbox: MailboxId, added: &Added, segment: u64) -> Result<(), Fault> {
@@ -209,54 +266,54 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Removes a message from a mailbox; `None` when it is not there. With the last reference go the octets: from then on
-    /// no row leads to them, and their segment counts them as dead.
+    /// Removes a message of `user`'s from a mailbox; `None` when it is not there. With the last reference go the octets:
+    /// from then on no row leads to them, and their segment counts them as dead. Then that is told as well.
     pub(crate) fn expunge(
         &mut self,
+        user: &str,
         mailbox: MailboxId,
         message: MessageId,
-    ) -> Result<Option<Expunged>, Fault> {
+    ) -> Result<Option<(Expunged, Option<ContentDeleted>)>, Fault> {
         let key = keys::view(mailbox, message);
         let Some(view) = self.get::<View>(&key)? else {
             return Ok(None);
         };
         self.remove(key);
-        let key = keys::figure(mailbox);
-        let figure: FigureRow = self.get(&key)?.unwrap_or_default();
-        let figure = FigureRow {
+        self.figures(mailbox, AccountId(view.account), user, |figure| FigureRow {
             messages: figure.messages.saturating_sub(1),
             octets: figure.octets.saturating_sub(view.size),
-        };
-        if figure.messages == 0 {
-            self.remove(key)
-        } else {
-            self.put(key, &figure)
-        }
-        self.unrefer(mailbox, message)?;
-        Ok(Some(Expunged {
+        })?;
+        let deleted = self.unrefer(mailbox, message)?;
+        let expunged = Expunged {
             message,
             size: view.size,
-        }))
+            received: Stamp(view.received),
+            flags: view.flags,
+        };
+        Ok(Some((expunged, deleted)))
     }
 
-    fn unrefer(&mut self, mailbox: MailboxId, id: MessageId) -> Result<(), Fault> {
+    fn unrefer(&mut self, mailbox: MailboxId, id: MessageId) -> Result<Option<ContentDeleted>, Fault> {
         let key = keys::message(id);
         let Some(mut message) = self.get::<Message>(&key)? else {
-            return Ok(());
+            return Ok(None);
         };
         message.references.retain(|reference| *reference != mailbox.0);
         if !message.references.is_empty() {
             self.put(key, &message);
-            return Ok(());
+            return Ok(None);
         }
         self.remove(key);
-        if message.chunks > 0 {
+        let Message { chunks, octets, .. } = message;
+        if chunks > 0 {
             self.remove(keys::held(message.segment, id));
-            self.count(message.segment, |row| {
-                row.live = row.live.saturating_sub(message.octets)
-            })?;
+            self.count(message.segment, |row| row.live = row.live.saturating_sub(octets))?;
         }
-        Ok(())
+        Ok(Some(ContentDeleted {
+            message: id,
+            octets,
+            chunks,
+        }))
     }
 
     /// Whether a note counts: it is there and not older than `since`.

@@ -1,7 +1,8 @@
 //! Keys. All rows share one keyspace; the first octet says which table a row is of.
 
-use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Stamp};
-use mailhorn_ports::NoteKey;
+use mailhorn_events::{AccountId, EventId, Generation, MailboxId, MessageId, Stamp};
+use mailhorn_ports::{GroupName, NoteKey, QuotaOwner};
+use uuid::Uuid;
 
 /// The tables. Never change one that has been shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,14 +10,24 @@ use mailhorn_ports::NoteKey;
 pub(crate) enum Table {
     /// Address → account.
     Accounts = b'a',
+    /// Group, event → a letter that was given up.
+    Dead = b'b',
+    /// Group, generation → how far the group is in that log.
+    Cursors = b'c',
     /// Domain → how many accounts.
     Domains = b'd',
+    /// Group → that it is known.
+    Groups = b'e',
     /// Mailbox → figure.
     Figures = b'f',
     /// Generation → the node whose log it is.
     Logs = b'g',
+    /// Owner → the threshold that was announced last.
+    Thresholds = b'h',
     /// Account id → address.
     AccountIds = b'i',
+    /// Group → how many dead letters it has.
+    DeadCounts = b'k',
     /// Generation, number → record.
     Log = b'l',
     /// Message → where its octets are, who refers to it.
@@ -25,12 +36,18 @@ pub(crate) enum Table {
     Notes = b'n',
     /// Segment, message → nothing: which messages a segment holds.
     Held = b'o',
+    /// Group, generation, event → a letter that is tried again.
+    Parked = b'p',
+    /// Owner → limits.
+    Limits = b'q',
     /// Account id → an account that was removed and may still have mail.
     Removed = b'r',
     /// Segment → how much was written, how much is live.
     Segments = b's',
     /// When, note key → nothing: notes by age.
     NoteTimes = b't',
+    /// Owner → what it holds.
+    Usage = b'u',
     /// Mailbox, message → row.
     View = b'v',
     /// Single rows.
@@ -131,6 +148,78 @@ pub(crate) fn view(mailbox: MailboxId, message: MessageId) -> Vec<u8> {
 /// The message that the last sixteen octets of a key stand for.
 pub(crate) fn message_at_end(key: &[u8]) -> Option<MessageId> {
     key.last_chunk::<16>().map(|id| MessageId::from_bytes(*id))
+}
+
+/// A group's row in a table that has one for each group.
+pub(crate) fn group_row(table: Table, group: &GroupName) -> Vec<u8> {
+    key(table, &[group.as_str().as_bytes()])
+}
+
+/// What keys of a group begin with, in tables with several rows a group. No name has the octet that ends it.
+pub(crate) fn of_group(table: Table, group: &GroupName) -> Vec<u8> {
+    key(table, &[group.as_str().as_bytes(), &[0]])
+}
+
+/// The group that a key of such a table, or of one with a row for each group, is of.
+pub(crate) fn group_of(key: &[u8]) -> Option<GroupName> {
+    let name = key.get(1..)?.split(|octet| *octet == 0).next()?;
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+pub(crate) fn cursor(group: &GroupName, generation: Generation) -> Vec<u8> {
+    let mut key = of_group(Table::Cursors, group);
+    key.extend_from_slice(generation.as_bytes());
+    key
+}
+
+/// The log that the last sixteen octets of a cursor's key stand for.
+pub(crate) fn log_of_cursor(key: &[u8]) -> Option<Generation> {
+    key.last_chunk::<16>().map(|id| Generation::from_bytes(*id))
+}
+
+pub(crate) fn parked_of(group: &GroupName, generation: Generation) -> Vec<u8> {
+    let mut key = of_group(Table::Parked, group);
+    key.extend_from_slice(generation.as_bytes());
+    key
+}
+
+pub(crate) fn parked(group: &GroupName, generation: Generation, id: EventId) -> Vec<u8> {
+    let mut key = parked_of(group, generation);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The log that a parked event's key stands for.
+pub(crate) fn log_of_parked(key: &[u8]) -> Option<Generation> {
+    let (log, _) = key.last_chunk::<32>()?.split_first_chunk::<16>()?;
+    Some(Generation::from_bytes(*log))
+}
+
+pub(crate) fn dead(group: &GroupName, id: EventId) -> Vec<u8> {
+    let mut key = of_group(Table::Dead, group);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The domain of an address.
+pub(crate) fn domain_of(address: &str) -> Option<&str> {
+    address.rsplit_once('@').map(|(_, domain)| domain)
+}
+
+/// A quota owner's row in one of its tables.
+pub(crate) fn of_owner(table: Table, owner: &QuotaOwner) -> Vec<u8> {
+    match owner {
+        QuotaOwner::Account(id) => of_account(table, id.0),
+        QuotaOwner::Domain(domain) => of_domain(table, domain),
+    }
+}
+
+pub(crate) fn of_account(table: Table, account: Uuid) -> Vec<u8> {
+    key(table, &[b"a", account.as_bytes()])
+}
+
+pub(crate) fn of_domain(table: Table, domain: &str) -> Vec<u8> {
+    key(table, &[b"d", domain.as_bytes()])
 }
 
 /// The format of all rows.

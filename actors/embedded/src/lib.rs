@@ -1,8 +1,8 @@
 //! The embedded store: one folder, no other service.
 //!
-//! Rows, the log and the directory lie in one keyspace of an LSM tree (fjall), octets in segments of their own; both
-//! are written through one journal, and a change is one synced batch. So a reader sees a change after it is durable
-//! and never before.
+//! Rows, the log, the directory and what groups of listeners leave lie in one keyspace of an LSM tree (fjall), octets in
+//! segments of their own; both are written through one journal, and a change is one synced batch. So a reader sees a
+//! change after it is durable and never before.
 //!
 //! ```text
 //! DIR/lock                one process at a time
@@ -22,21 +22,28 @@ mod commit;
 mod core;
 mod directory;
 mod draft;
+mod envelope;
 mod error;
 mod frame;
+mod groups;
 mod journal;
 mod keys;
+mod letters;
 mod logs;
 mod maintain;
 mod mark;
 mod opened;
 mod options;
 mod pool;
+mod quota;
 mod read;
 mod rows;
 mod salvage;
 mod start;
 mod store;
+#[cfg(test)]
+mod testing;
+mod trim;
 mod uploads;
 
 pub use error::{OpenError, SalvageError};

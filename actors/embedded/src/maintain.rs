@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mailhorn_events::{Generation, MessageId, Stamp};
+use mailhorn_events::{MessageId, Stamp};
 use mailhorn_ports::{Maintained, NoteKey, Retention};
 use tokio::time::Instant;
 
@@ -14,12 +14,12 @@ use crate::core::{Core, Writer};
 use crate::draft::Draft;
 use crate::error::Fault;
 use crate::frame::Chunk;
+use crate::groups;
 use crate::keys::{self, Table};
 use crate::opened::Opened;
-use crate::rows::{GroupRow, Message, Present, Segment};
+use crate::rows::{Message, Present, Segment};
+use crate::trim::{self, Logs, TRIMMED_MAX};
 
-/// Records, and notes, that a step trims: a few milliseconds, which the next group commit waits.
-const TRIMMED_MAX: usize = 1_000;
 /// Octets that a step moves, the last chunk aside.
 const MOVED_OCTETS_MAX: usize = 1024 * 1024;
 /// Messages that a step looks at.
@@ -28,8 +28,9 @@ const MOVED_MESSAGES_MAX: usize = 1_000;
 /// Where the last step stopped. Lost at a restart, it costs looking again.
 #[derive(Debug, Default)]
 pub(crate) struct Housekeeping {
-    /// The last record, and note, trimmed: what is before it is gone, and its remains need not be stepped over again.
-    records_after: Option<Vec<u8>>,
+    /// Which logs there are to trim, and from where.
+    pub(crate) logs: Logs,
+    /// The last note trimmed: what is before it is gone, and its remains need not be stepped over again.
     notes_after: Option<Vec<u8>>,
     /// The message that is being moved or was moved last.
     moving: Option<Moving>,
@@ -57,57 +58,53 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
             .shorten_journal()
             .inspect_err(|_| core.fail_if_poisoned(opened))?;
         core.uploads.expire(Instant::now());
-        let mut draft = Draft::new(opened, writer.state);
-        let mut done = Maintained::default();
-        trim_records(&mut draft, writer, &mut done)?;
-        trim_notes(&mut draft, writer, retention, &mut done)?;
-        let emptied = empty_segment(core, opened)?;
-        if let Some((id, row)) = emptied {
-            draft.remove(keys::segment(id));
-            (done.octets, done.more) = (row.written, true);
+        for group in core.groups.expired(retention.groups_before) {
+            groups::forget(core, opened, writer, &group)?;
+            tracing::info!(%group, "a group that no node registers any more is forgotten");
         }
-        let mut step = Relocation {
-            core,
-            draft,
-            housekeeping: &mut writer.housekeeping,
-        };
-        done.more |= step.run()?;
-        let Relocation { draft, .. } = step;
-        if !draft.is_empty() {
-            core.apply(writer, draft)?;
+        let done = step(core, opened, writer, retention);
+        if done.is_err() {
+            // What was to be trimmed may be there still.
+            writer.housekeeping.logs.forget();
+            writer.housekeeping.notes_after = None;
         }
-        core.sync_mark(writer);
-        // Only now, when no row leads there any more.
-        if let Some((id, _)) = emptied {
-            opened.delete_segment(id).inspect_err(|_| core.fail())?;
-            writer.housekeeping.stuck.remove(&id);
-        }
-        Ok(done)
+        done
     })
 }
 
-/// Trims what every cursor has passed. No listener of this release keeps a cursor, so that is every record but those of
-/// the last group, which may be repeated, and the last of the log written to last, which says where that log ends.
-fn trim_records(draft: &mut Draft<'_>, writer: &mut Writer, done: &mut Maintained) -> Result<(), Fault> {
-    let mut kept_from = (Generation(writer.state.generation), writer.state.number);
-    if let Some(last) = draft.opened.get::<GroupRow>(&keys::group())? {
-        kept_from = kept_from.min((Generation(last.generation), last.first));
+fn step(
+    core: &Core,
+    opened: &Opened,
+    writer: &mut Writer,
+    retention: Retention,
+) -> Result<Maintained, Fault> {
+    let mut draft = Draft::new(opened, writer.state);
+    let mut done = Maintained::default();
+    let records = trim::records(core, &mut draft, &mut writer.housekeeping.logs, retention)?;
+    (done.records, done.more) = (records as u64, records == TRIMMED_MAX);
+    trim_notes(&mut draft, writer, retention, &mut done)?;
+    let emptied = empty_segment(core, opened)?;
+    if let Some((id, row)) = emptied {
+        draft.remove(keys::segment(id));
+        (done.octets, done.more) = (row.written, true);
     }
-    let after = writer.housekeeping.records_after.as_deref();
-    for (key, _) in draft
-        .opened
-        .page(&keys::key(Table::Log, &[]), after, TRIMMED_MAX)?
-    {
-        // What is kept now must not be stepped over the next time.
-        if keys::position(&key).is_some_and(|position| position >= kept_from) {
-            break;
-        }
-        draft.remove(key.to_vec());
-        writer.housekeeping.records_after = Some(key.to_vec());
-        done.records += 1;
+    let mut step = Relocation {
+        core,
+        draft,
+        housekeeping: &mut writer.housekeeping,
+    };
+    done.more |= step.run()?;
+    let Relocation { draft, .. } = step;
+    if !draft.is_empty() || core.groups.has_moved() {
+        core.apply_with_cursors(writer, draft)?;
     }
-    done.more |= done.records == TRIMMED_MAX as u64;
-    Ok(())
+    core.sync_mark(writer);
+    // Only now, when no row leads there any more.
+    if let Some((id, _)) = emptied {
+        opened.delete_segment(id).inspect_err(|_| core.fail())?;
+        writer.housekeeping.stuck.remove(&id);
+    }
+    Ok(done)
 }
 
 fn trim_notes(

@@ -169,13 +169,19 @@ impl Opened {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(fjall::Slice, fjall::Slice)>, Fault> {
+        self.scan(prefix, after).take(limit).collect()
+    }
+
+    /// The same, one by one.
+    pub(crate) fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<(fjall::Slice, fjall::Slice), Fault>> {
         let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
-        self.rows
-            .range::<&[u8], _>((from, Bound::Unbounded))
-            .take(limit)
-            .map(|guard| guard.into_inner().map_err(Fault::from))
-            .take_while(|row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
-            .collect()
+        let rows = self.rows.range::<&[u8], _>((from, Bound::Unbounded));
+        rows.map(|guard| guard.into_inner().map_err(Fault::from))
+            .take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
     }
 
     /// The number of the last record of a log.

@@ -1,9 +1,12 @@
 //! Listings, figures, octets and the log.
 
-use bytes::{Bytes, BytesMut};
-use mailhorn_events::{Generation, MailboxId, MessageId, Record, Stamp, wire};
-use mailhorn_ports::{Figure, Part, ReadError, ViewRow};
+use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+use mailhorn_events::{Generation, MailboxId, MessageId, Record, Stamp};
+use mailhorn_ports::{Figure, LogEntry, Part, ReadError, Unreadable, ViewRow};
+
+use crate::envelope;
 use crate::error::Fault;
 use crate::frame::{self, Kind, LogRecord};
 use crate::keys;
@@ -36,32 +39,47 @@ pub(crate) fn list(
 }
 
 pub(crate) fn figure(opened: &Opened, mailbox: MailboxId) -> Result<Figure, Fault> {
-    let figure: FigureRow = opened.get(&keys::figure(mailbox))?.unwrap_or_default();
-    Ok(Figure {
-        messages: figure.messages,
-        octets: figure.octets,
-    })
+    figure_at(opened, &keys::figure(mailbox))
 }
 
-/// At most `limit` records from number `from` on. A record that is damaged ends the answer with an error.
+/// The figure under a key; nothing where there is none.
+pub(crate) fn figure_at(opened: &Opened, key: &[u8]) -> Result<Figure, Fault> {
+    let FigureRow { messages, octets } = opened.get(key)?.unwrap_or_default();
+    Ok(Figure { messages, octets })
+}
+
+/// At most `limit` records from number `from` on, those that can't be read among them.
 pub(crate) fn records(
     opened: &Opened,
     generation: Generation,
     from: u64,
     limit: usize,
-) -> Result<Vec<(u64, Record)>, Fault> {
+) -> Result<Vec<LogEntry>, Fault> {
     let after = from.checked_sub(1).map(|before| keys::record(generation, before));
     let rows = opened.page(&keys::log(generation), after.as_deref(), limit)?;
-    rows.iter()
-        .map(|(_, value)| {
-            let damaged = |why: &str| Fault::Damaged(format!("a record of the log {generation} {why}"));
-            let record = frame::body(Kind::Record, value)
-                .and_then(LogRecord::from_body)
-                .ok_or_else(|| damaged("is not what was written"))?;
-            let decoded = wire::decode(record.envelope).map_err(|error| damaged(&error.to_string()))?;
-            Ok((record.number, decoded))
+    rows.into_iter()
+        .map(|(key, value)| {
+            let position = keys::position(&key)
+                .ok_or_else(|| Fault::Damaged(format!("a key of the log {generation} is malformed")))?;
+            Ok(LogEntry {
+                number: position.1,
+                record: record(position, &value).map(Arc::new),
+            })
         })
         .collect()
+}
+
+/// The record that stands at a position.
+pub(crate) fn record(position: (Generation, u64), value: &[u8]) -> Result<Record, Unreadable> {
+    let unreadable = |octets: &[u8], why: String| Unreadable {
+        octets: Bytes::copy_from_slice(octets),
+        why,
+    };
+    let found = frame::body(Kind::Record, value)
+        .and_then(LogRecord::from_body)
+        .filter(|found| (found.generation, found.number) == position)
+        .ok_or_else(|| unreadable(value, "it is not what was written".into()))?;
+    envelope::decode(found.envelope).map_err(|why| unreadable(found.envelope, why))
 }
 
 /// Part `index` of a message in a mailbox.

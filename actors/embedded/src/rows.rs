@@ -1,8 +1,8 @@
 //! Rows as octets: one octet of version, then MessagePack. A field is never added without a new version.
 
 use bytes::Bytes;
-use mailhorn_events::{AccountId, Stamp};
-use mailhorn_ports::{Account, Credentials, ScramKeys};
+use mailhorn_events::{AccountId, EventId, Generation, Position, QuotaLimits, Stamp};
+use mailhorn_ports::{Account, Credentials, Cursor, Letter, ScramKeys};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,7 +12,11 @@ use crate::error::Fault;
 const VERSION: u8 = 1;
 
 /// The format of the store as a whole: keys, frames and which tables there are.
-pub(crate) const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 2;
+
+/// The format before, which is read all the same: without groups and quotas. An earlier release must not write to a store
+/// that has them, for it would let usage go stale and trim what groups have yet to see.
+pub(crate) const FORMAT_WITHOUT_USAGE: u8 = 1;
 
 /// Something with a row of its own.
 pub(crate) trait Row: Serialize + DeserializeOwned {}
@@ -76,12 +80,51 @@ pub(crate) struct Message {
     pub(crate) references: Vec<Uuid>,
 }
 
-/// How much a mailbox holds.
+/// How much a mailbox, an account or a domain holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct FigureRow {
     pub(crate) messages: u64,
     pub(crate) octets: u64,
 }
+
+/// A group that is known: when it was registered last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KnownRow(pub(crate) u64);
+
+/// How far a group is in a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CursorRow {
+    taken: u64,
+    open: Vec<u64>,
+}
+
+/// A parked event or a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LetterRow {
+    id: Uuid,
+    generation: Uuid,
+    number: u64,
+    octets: Bytes,
+    why: String,
+    attempts: u32,
+    since: u64,
+    last: u64,
+}
+
+/// How many dead letters a group has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct DeadCount(pub(crate) u64);
+
+/// What an owner may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LimitsRow {
+    messages: Option<u64>,
+    octets: Option<u64>,
+}
+
+/// The threshold that was announced last, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Threshold(pub(crate) u8);
 
 /// How much a segment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -168,6 +211,12 @@ impl Row for State {}
 impl Row for View {}
 impl Row for Message {}
 impl Row for FigureRow {}
+impl Row for KnownRow {}
+impl Row for CursorRow {}
+impl Row for LetterRow {}
+impl Row for DeadCount {}
+impl Row for LimitsRow {}
+impl Row for Threshold {}
 impl Row for Segment {}
 impl Row for Note {}
 impl Row for LogOwner {}
@@ -178,6 +227,70 @@ impl Row for Address {}
 impl Row for Secret {}
 impl Row for AccountRow {}
 impl Row for DirectoryRow {}
+
+impl From<&Cursor> for CursorRow {
+    fn from(cursor: &Cursor) -> Self {
+        Self {
+            taken: cursor.taken,
+            open: cursor.open.iter().copied().collect(),
+        }
+    }
+}
+
+impl From<CursorRow> for Cursor {
+    fn from(row: CursorRow) -> Self {
+        Self {
+            taken: row.taken,
+            open: row.open.into_iter().collect(),
+        }
+    }
+}
+
+impl From<&Letter> for LetterRow {
+    fn from(letter: &Letter) -> Self {
+        Self {
+            id: letter.id.0,
+            generation: letter.position.generation.0,
+            number: letter.position.number,
+            octets: letter.octets.clone(),
+            why: letter.why.clone(),
+            attempts: letter.attempts,
+            since: letter.since.0,
+            last: letter.last.0,
+        }
+    }
+}
+
+impl From<LetterRow> for Letter {
+    fn from(row: LetterRow) -> Self {
+        Self {
+            id: EventId(row.id),
+            position: Position {
+                generation: Generation(row.generation),
+                number: row.number,
+            },
+            octets: row.octets,
+            why: row.why,
+            attempts: row.attempts,
+            since: Stamp(row.since),
+            last: Stamp(row.last),
+        }
+    }
+}
+
+impl From<QuotaLimits> for LimitsRow {
+    fn from(limits: QuotaLimits) -> Self {
+        let QuotaLimits { messages, octets } = limits;
+        Self { messages, octets }
+    }
+}
+
+impl From<LimitsRow> for QuotaLimits {
+    fn from(row: LimitsRow) -> Self {
+        let LimitsRow { messages, octets } = row;
+        Self { messages, octets }
+    }
+}
 
 impl From<&Account> for AccountRow {
     fn from(account: &Account) -> Self {

@@ -3,7 +3,9 @@
 //! Records, changes of the directory and chunks say what they are (see [`crate::frame`]), so they are found wherever
 //! they lie, whatever is damaged around them. What the journal holds up to its first damage is replayed as always;
 //! records and changes of later batches are made again in order, each batch under its own number, so a salvage that did
-//! not end can be run again. Notes of batches behind the damage are not recovered: a retry may be delivered twice.
+//! not end can be run again. Notes of batches behind the damage are not recovered: a retry may be delivered twice. Nor is
+//! what groups of listeners wrote there: a cursor is further back, a letter that was parked or dead is one no longer and
+//! its event is handled again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +13,10 @@ use std::fs;
 use std::path::Path;
 
 use fjall::PersistMode;
-use mailhorn_events::{Generation, Happening, MessageId, Record, wire};
+use mailhorn_events::{Generation, Happening, MessageId, Record};
 
 use crate::draft::Draft;
+use crate::envelope;
 use crate::error::{Fault, SalvageError};
 use crate::frame::{self, Chunk, DirectoryChange, Kind, LogRecord};
 use crate::journal;
@@ -161,7 +164,7 @@ impl<'a> Found<'a> {
             }
             Kind::Record => {
                 if let Some(found) = LogRecord::from_body(body).filter(|found| found.sequence > replayed)
-                    && let Ok(record) = wire::decode(found.envelope)
+                    && let Ok(record) = envelope::decode(found.envelope)
                 {
                     let batch = self.batches.entry(found.sequence).or_default();
                     batch.records.insert((found.generation, found.number), record);
@@ -244,8 +247,8 @@ fn remake(
 
 fn added(record: &Record) -> Vec<MessageId> {
     let of = |happening: &Happening| match happening {
-        Happening::Added(messages) => messages.iter().map(|added| added.message).collect(),
-        Happening::Expunged(_) => Vec::new(),
+        Happening::Added { messages, .. } => messages.iter().map(|added| added.message).collect(),
+        _ => Vec::new(),
     };
     record
         .events
@@ -386,25 +389,13 @@ fn ranges(positions: &BTreeSet<(Generation, u64)>) -> Vec<Range> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
-    use std::sync::Arc;
 
     use mailhorn_ports::MailStore;
     use mailhorn_ports::contract::World;
-    use mailhorn_ports::memory::SeededRandom;
-    use tokio::runtime::Handle;
 
     use super::*;
-    use crate::{EmbeddedStore, OpenError, Surroundings};
-
-    fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
-        let random = Arc::new(SeededRandom::new(1));
-        let surroundings = Surroundings {
-            runtime: Handle::current(),
-            random,
-            faults: None,
-        };
-        EmbeddedStore::open(dir, Options::default(), surroundings)
-    }
+    use crate::OpenError;
+    use crate::testing::open;
 
     /// Rows were written to tables and octets not yet: then the end of the log says that nothing is missing.
     #[tokio::test]

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use mailhorn_ports::Random;
 
 use crate::error::{Fault, OpenError};
+use crate::groups::Groups;
 use crate::journal;
 use crate::keys;
 use crate::mark::{Mark, MarkFile};
 use crate::opened::Opened;
 use crate::options::Options;
-use crate::rows::{FORMAT, Secret, Segment, State, encode};
+use crate::rows::{FORMAT, FORMAT_WITHOUT_USAGE, Secret, Segment, State, encode};
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -72,6 +73,7 @@ pub(crate) struct Started {
     pub(crate) mark: MarkFile,
     pub(crate) lock: File,
     pub(crate) secret: [u8; 32],
+    pub(crate) groups: Groups,
 }
 
 pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Result<Started, OpenError> {
@@ -89,6 +91,8 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
         journal::sync_dir(dir).map_err(|error| paths.io(error))?;
     }
     let secret = secret(&opened, random).map_err(|fault| paths.damaged(fault))?;
+    let groups = Groups::default();
+    groups.load(&opened).map_err(|fault| paths.damaged(fault))?;
     Ok(Started {
         paths,
         opened,
@@ -96,6 +100,7 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
         mark,
         lock,
         secret,
+        groups,
     })
 }
 
@@ -190,7 +195,7 @@ fn read_state(paths: &Paths, opened: &Opened) -> Result<State, OpenError> {
         .get(keys::format())
         .map_err(|error| damaged(error.into()))?;
     match format.as_deref() {
-        Some([FORMAT]) => {}
+        Some([FORMAT | FORMAT_WITHOUT_USAGE]) => {}
         Some([format, ..]) => {
             return Err(OpenError::TooNew {
                 dir: paths.dir.clone(),

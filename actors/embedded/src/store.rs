@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Record, Stamp};
+use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Stamp};
 use mailhorn_ports::{
-    Account, CommitError, Committed, Credentials, Directory, DirectoryError, Figure, Group, MailStore,
-    Maintained, NewAccount, Part, ReadError, Retention, StoreError, ViewRow,
+    Account, CommitError, Committed, Credentials, Directory, DirectoryError, Figure, Group, LogEntry,
+    MailStore, Maintained, NewAccount, Part, ReadError, Retention, StoreError, ViewRow,
 };
 use tokio::time::Instant;
 
@@ -20,12 +20,12 @@ use crate::keys::{self, Table};
 use crate::opened::Opened;
 use crate::options::{Options, Surroundings};
 use crate::pool::Pool;
-use crate::{commit, logs, maintain, read, start};
+use crate::{commit, logs, maintain, quota, read, start};
 
 /// Most removed accounts that are listed at once. More wait until some were forgotten.
 const REMOVED_LISTED_MAX: usize = 10_000;
 
-/// Octets, view, log and directory in one folder. Clones are handles on the same store.
+/// Octets, view, log, directory, groups and quotas in one folder. Clones are handles on the same store.
 ///
 /// [`MailStore::commit`], [`MailStore::maintain`] and [`MailStore::close`] block their thread for a sync: they belong to a
 /// thread of their own. Everything else waits on the pool.
@@ -38,7 +38,7 @@ pub struct EmbeddedStore {
 
 impl EmbeddedStore {
     /// Opens the store in `dir`, making it if it is not there. Blocks; after a crash for about a second for each 128 MiB
-    /// of [`Options::journal_octets_max`].
+    /// of [`Options::journal_octets_max`], and once, for a store of a release without quotas, to count what is there.
     ///
     /// # Errors
     ///
@@ -47,8 +47,13 @@ impl EmbeddedStore {
         let started = start::start(dir, &options, &*surroundings.random)?;
         let known = Arc::new(Known::new(options.accounts_cached_max));
         let pool = Pool::new(surroundings.runtime, options.reads_max);
+        let core = Core::new(started, options, surroundings.faults);
+        if let Err(fault) = quota::upgrade(&core) {
+            // Mail matters more than quotas. The next start tries again.
+            tracing::error!(why = %fault, "usage could not be counted: quotas take it for less than it is");
+        }
         Ok(Self {
-            core: Arc::new(Core::new(started, options, surroundings.faults)),
+            core: Arc::new(core),
             known,
             pool,
         })
@@ -61,7 +66,16 @@ impl EmbeddedStore {
         self.core.secret
     }
 
-    async fn read_blocking<T: Send + 'static>(
+    /// Runs something that may write, on the pool.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let core = Arc::clone(&self.core);
+        Ok(self.pool.run(move || work(&core)).await?)
+    }
+
+    pub(crate) async fn read_blocking<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Opened) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
@@ -122,7 +136,7 @@ impl MailStore for EmbeddedStore {
         generation: Generation,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, Record)>, StoreError> {
+    ) -> Result<Vec<LogEntry>, StoreError> {
         Ok(self
             .read_blocking(move |opened| read::records(opened, generation, from, limit))
             .await?)

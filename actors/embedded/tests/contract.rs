@@ -34,8 +34,29 @@ mod directory {
     });
 }
 
+mod group_store {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::group_store_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
+}
+
+mod quota_store {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::quota_store_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
+}
+
 mod reopen {
     use crate::common::Place;
 
     mailhorn_ports::reopen_contract!((Place::default(), ()));
+    mailhorn_ports::listening_reopen_contract!((Place::default(), ()));
 }

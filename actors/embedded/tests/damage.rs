@@ -13,7 +13,7 @@ use common::Place;
 use mailhorn_embedded::{EmbeddedStore, OpenError, Range, salvage};
 use mailhorn_events::MessageId;
 use mailhorn_ports::contract::{Reopen, World};
-use mailhorn_ports::{Account, Directory, MailStore, ReadError, Retention};
+use mailhorn_ports::{Account, Directory, MailStore, ReadError};
 
 const ANN: &str = "ann@example.org";
 const MESSAGES: u8 = 40;
@@ -63,28 +63,6 @@ async fn filled(place: &Place) -> (Arc<Account>, Vec<MessageId>, World<'static, 
     (ann, messages, world)
 }
 
-/// What a crash leaves: a copy of the folder while the store is open. Damage is done to the copy.
-fn crashed(place: &Place) -> Place {
-    let copy = Place::default();
-    let mut folders = vec![(place.path().to_path_buf(), copy.path().to_path_buf())];
-    while let Some((from, to)) = folders.pop() {
-        fs::create_dir_all(&to).unwrap();
-        for entry in fs::read_dir(&from).unwrap() {
-            let (path, to) = {
-                let e = entry.unwrap();
-                (e.path(), to.join(e.file_name()))
-            };
-            match path.is_dir() {
-                true => folders.push((path, to)),
-                false => {
-                    fs::copy(&path, &to).unwrap();
-                }
-            }
-        }
-    }
-    copy
-}
-
 async fn assert_all_there(place: &Place, ann: &Account, messages: &[MessageId]) {
     let store = place.open();
     let world = World::seeded(&store, 2);
@@ -111,7 +89,7 @@ async fn assert_all_there(place: &Place, ann: &Account, messages: &[MessageId]) 
 async fn zeros_in_the_journal_stop_the_start_and_salvage_recovers_what_is_behind() {
     let place = Place::default();
     let (ann, messages, world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let journal = place.journal();
     overwrite(&journal, batch_of(&journal, b"message 020"), &[0; BATCH_HEAD]);
 
@@ -155,7 +133,7 @@ async fn zeros_in_the_journal_stop_the_start_and_salvage_recovers_what_is_behind
 async fn a_record_that_is_damaged_itself_is_reported_as_lost_and_the_others_are_recovered() {
     let place = Place::default();
     let (ann, messages, world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let journal = place.journal();
     let octets = fs::read(&journal).unwrap();
     let records: Vec<usize> = memmem(&octets, b"MHR1");
@@ -201,7 +179,7 @@ fn memmem(octets: &[u8], needle: &[u8]) -> Vec<usize> {
 async fn a_flipped_bit_in_the_journal_stops_the_start_and_costs_one_message_its_octets() {
     let place = Place::default();
     let (ann, messages, _world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let journal = place.journal();
     let at = find(&journal, b"message 010") + 100;
     overwrite(&journal, at, &[10 ^ 0x40]);
@@ -232,7 +210,7 @@ async fn a_flipped_bit_in_the_journal_stops_the_start_and_costs_one_message_its_
 async fn zeros_within_an_entry_stop_the_start_with_the_same_advice() {
     let place = Place::default();
     let (ann, messages, _world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let journal = place.journal();
     overwrite(&journal, find(&journal, b"message 020") - 90, &[0; 20]);
     let error = place.try_open().unwrap_err();
@@ -250,7 +228,7 @@ async fn zeros_within_an_entry_stop_the_start_with_the_same_advice() {
 async fn a_salvage_that_did_not_end_can_be_run_again() {
     let place = Place::default();
     let (ann, messages, _world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let journal = place.journal();
     overwrite(&journal, batch_of(&journal, b"message 020"), &[0; BATCH_HEAD]);
     assert!(place.try_open().is_err());
@@ -272,7 +250,7 @@ async fn a_salvage_that_did_not_end_can_be_run_again() {
 async fn salvage_changes_nothing_where_nothing_is_missing() {
     let place = Place::default();
     let (ann, messages, _world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let report = salvage(place.path(), &place.options).unwrap();
     assert_eq!(
         (
@@ -290,7 +268,7 @@ async fn salvage_changes_nothing_where_nothing_is_missing() {
 async fn a_torn_end_of_the_journal_is_no_damage() {
     let place = Place::default();
     let (ann, messages, _world) = filled(&place).await;
-    let place = crashed(&place);
+    let place = place.crashed();
     let journal = place.journal();
     let octets = fs::read(&journal).unwrap();
     let end = octets.iter().rposition(|octet| *octet != 0).unwrap() as u64 + 1;
@@ -347,12 +325,13 @@ async fn a_damaged_table_of_octets_costs_its_messages_and_holds_nothing_else_up(
     world.generation = world.ids.generation();
     world.end = 0;
     world.expunge_messages(&ann, &gone).await;
-    let retention = Retention {
-        records_before: Default::default(),
-        notes_since: Default::default(),
-    };
     let mut steps = 0;
-    while store.maintain(retention).await.unwrap().more {
+    while store
+        .maintain(World::<common::Store>::NOTHING_OLD)
+        .await
+        .unwrap()
+        .more
+    {
         steps += 1;
         assert!(steps < 100, "housekeeping ends");
     }

@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use common::Place;
 use mailhorn_embedded::Faults;
+use mailhorn_events::Stamp;
 use mailhorn_ports::contract::{Reopen, World};
-use mailhorn_ports::{Change, Directory, DirectoryError, MailStore, RecipientOutcome};
+use mailhorn_ports::{
+    Change, Cursor, Directory, DirectoryError, GroupStore, MailStore, QuotaOwner, QuotaStore,
+    RecipientOutcome,
+};
 
 const NONE: u8 = 0;
 const BEFORE: u8 = 1;
@@ -157,4 +161,63 @@ async fn a_store_that_can_not_be_opened_again_is_tried_again_after_a_while() {
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(store.commit(&group).await.is_ok());
     assert_eq!(world.list(&ann, 9).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_known_of_groups_after_a_fault_is_what_is_stored() {
+    for (when, made) in [(BEFORE, false), (AFTER, true)] {
+        let (place, fault) = faulty();
+        let store = place.open();
+        let world = World::new(&store);
+        let (kept, crm) = ("kept".parse().unwrap(), "crm".parse().unwrap());
+        let log = world.generation;
+        store.register_group(&kept, Stamp(1)).await.unwrap();
+        store.save_cursor(&kept, log, &Cursor::at(4)).await.unwrap();
+        fault.0.store(when, Ordering::SeqCst);
+        assert!(store.register_group(&crm, Stamp(2)).await.is_err());
+        // The next write opens the store anew.
+        let letter = world.letter(world.ids.event());
+        store.park(&kept, &letter).await.unwrap();
+        assert_eq!(
+            store.groups().await.unwrap().len(),
+            1 + usize::from(made),
+            "{when}"
+        );
+        assert_eq!(
+            store.cursors(&kept).await.unwrap(),
+            [(log, Cursor::at(4))],
+            "it has not moved back"
+        );
+        fault.0.store(when, Ordering::SeqCst);
+        assert!(store.forget_group(&kept).await.is_err());
+        store.register_group(&crm, Stamp(3)).await.unwrap();
+        let forgotten = store.groups().await.unwrap().len() == 1;
+        assert_eq!(forgotten, made, "{when}");
+        assert_eq!(store.parked(&kept, log).await.unwrap().is_empty(), made, "{when}");
+        fault.0.store(when, Ordering::SeqCst);
+        assert!(store.bury(&crm, &letter).await.is_err());
+        store.bury(&crm, &letter).await.unwrap();
+        assert_eq!(
+            store.groups_with_dead_letters().await.unwrap(),
+            [(crm, 1)],
+            "{when}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn usage_after_a_fault_is_what_the_rows_sum_up_to() {
+    for when in [BEFORE, AFTER] {
+        let (place, fault) = faulty();
+        let store = place.open();
+        let world = World::new(&store);
+        let ann = world.account("ann@example.org").await;
+        let group = world.group(vec![Change::Deliver(world.delivery(&[&ann], b"octets"))]);
+        fault.0.store(when, Ordering::SeqCst);
+        assert!(store.commit(&group).await.is_err());
+        store.commit(&group).await.unwrap();
+        let usage = store.usage(&QuotaOwner::Account(ann.id)).await.unwrap();
+        assert_eq!(usage.messages, 1, "{when}");
+        assert_eq!(store.recount_usage().await.unwrap(), 0, "{when}");
+    }
 }

@@ -11,15 +11,11 @@ use mailhorn_embedded::Options;
 use mailhorn_events::MessageId;
 use mailhorn_ports::contract::{Reopen, World};
 use mailhorn_ports::memory::SeededRandom;
-use mailhorn_ports::{Change, MailStore, Retention};
+use mailhorn_ports::{Change, MailStore};
 
 const SEGMENT_OCTETS: u64 = 1_000_000;
 /// One segment that is being filled, one that is being emptied, and rows.
 const ALLOWANCE: u64 = 4 * SEGMENT_OCTETS;
-const NOTHING_OLD: Retention = Retention {
-    records_before: mailhorn_events::Stamp(0),
-    notes_since: mailhorn_events::Stamp(0),
-};
 
 /// Octets of all tables: journals have a bound of their own.
 fn octets_on_disk(place: &Place) -> u64 {
@@ -66,7 +62,12 @@ async fn filling_and_emptying_takes_less_than_thrice_what_is_live() {
         changes.push(Change::Expunge(world.expunge(&ann, &gone)));
         let committed = store.commit(&world.group(changes)).await.unwrap();
         world.end += committed.records.len() as u64;
-        while store.maintain(NOTHING_OLD).await.unwrap().more {}
+        while store
+            .maintain(World::<common::Store>::NOTHING_OLD)
+            .await
+            .unwrap()
+            .more
+        {}
         assert_eq!(world.list(&ann, 100).await.len(), live.len());
     }
     for (message, octets) in &live {
@@ -103,7 +104,7 @@ async fn an_emptied_mailbox_gives_its_segments_back() {
     world.expunge_messages(&ann, &messages).await;
     let mut given_back = 0;
     while {
-        let done = store.maintain(NOTHING_OLD).await.unwrap();
+        let done = store.maintain(World::<common::Store>::NOTHING_OLD).await.unwrap();
         given_back += done.octets;
         done.more
     } {}

@@ -67,6 +67,27 @@ impl Place {
         files.sort();
         files
     }
+
+    /// What a crash leaves: a copy of the folder while the store is open.
+    pub(crate) fn crashed(&self) -> Self {
+        let copy = Self::default();
+        let mut folders = vec![(self.path().to_path_buf(), copy.path().to_path_buf())];
+        while let Some((from, to)) = folders.pop() {
+            fs::create_dir_all(&to).unwrap();
+            for entry in fs::read_dir(&from).unwrap() {
+                let entry = entry.unwrap();
+                let (path, to) = (entry.path(), to.join(entry.file_name()));
+                match path.is_dir() {
+                    true => folders.push((path, to)),
+                    false => {
+                        fs::copy(&path, &to).unwrap();
+                    }
+                }
+            }
+        }
+        copy
+    }
+
     pub(crate) fn journal(&self) -> PathBuf {
         let journals = self.files(|path| path.extension().is_some_and(|extension| extension == "jnl"));
         journals.into_iter().next_back().unwrap()
