@@ -3,6 +3,10 @@
 //! A retry after a lost reply is known by a note: a hash over reverse-path, recipient and the octets as received,
 //! written with the delivery. The note counts until something shows that the sender read the reply ([`Notes`]); what
 //! was answered `451` and came to be stored all the same counts in any case.
+//!
+//! On LMTP a recipient without room is refused before the commit, for itself alone; but a retry of what it has already
+//! is answered `250` though the mailbox is full, perhaps with this very message. Only who would be refused is asked
+//! for its note, so mail that fits pays nothing for it ([`Incoming::deliver`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +23,8 @@ use tokio::time::Instant;
 
 use crate::log::Outcome;
 use crate::metrics::DeliveryLabels;
-use crate::transfer_session::TransferDeps;
+use crate::quota::{QuotaVerdict, Quotas};
+use crate::transfer_session::{QUOTA_LIMIT, TransferDeps};
 
 /// Notes of what was answered `250` in one session and may not have been read.
 #[derive(Debug, Default)]
@@ -146,60 +151,164 @@ impl Incoming {
         }
     }
 
-    /// Makes the message durable for all its recipients.
+    /// Makes the message durable for all its recipients, those aside who have no room.
     pub async fn deliver(self, deps: &TransferDeps) -> Resolved {
-        let digest: [u8; 32] = self.digest.finalize().into();
-        let reverse_path = &self.envelope.reverse_path;
-        let recipients: Vec<Option<Recipient>> = self
-            .envelope
-            .recipients
-            .iter()
-            .map(|address| {
-                let (_, account) = self.accepted.iter().find(|(accepted, _)| accepted == address)?;
-                Some(Recipient {
-                    user: account.address.clone(),
-                    account: account.id,
-                    mailbox: MailboxId::inbox(account.id),
-                    prefix: trace::prefix(reverse_path, address).into(),
-                    note: deps
-                        .options
-                        .notes
-                        .then(|| note(reverse_path.as_str(), account.id, &digest)),
-                })
-            })
+        let recipients = self.recipients(deps);
+        let refused = self.refuse_without_room(deps, &recipients).await;
+        let standing = recipients.iter().zip(&refused);
+        let present: Vec<Recipient> = standing
+            .filter(|(_, refused)| refused.is_none())
+            .filter_map(|(recipient, _)| recipient.clone())
             .collect();
-        let present: Vec<Recipient> = recipients.iter().flatten().cloned().collect();
         let notes: Vec<Option<NoteKey>> = present.iter().map(|recipient| recipient.note).collect();
-        let delivery = Delivery {
-            event: deps.ids.event(),
-            message: self.message,
-            octets: Octets {
-                size: self.size,
-                stored_chunks: self.stored_chunks,
-                tail: self.chunk.into(),
-            },
-            recipients: present,
+        let octets = Octets {
+            size: self.size,
+            stored_chunks: self.stored_chunks,
+            tail: self.chunk.into(),
         };
-        let outcome = deps.log.append(Change::Deliver(delivery)).await;
-        let outcomes = match outcome {
-            Outcome::Done(Verdict::Delivered(outcomes)) => outcomes,
-            Outcome::Done(Verdict::Done) | Outcome::Unknown | Outcome::Refused => Vec::new(),
-        };
+        let outcomes = append(deps, self.message, octets, present).await;
         let notes = notes
             .into_iter()
             .zip(&outcomes)
             .filter(|(_, outcome)| has_it(**outcome));
         let notes = notes.filter_map(|(note, _)| note).collect();
         let mut outcomes = outcomes.into_iter();
-        let verdicts = recipients
-            .iter()
-            .map(|recipient| verdict(deps, recipient.as_ref().and_then(|_| outcomes.next())))
-            .collect();
+        let verdicts = recipients.iter().zip(refused).map(|(recipient, refused)| {
+            let (verdict, outcome) = match (recipient, refused) {
+                (Some(_), None) => verdict(outcomes.next()),
+                (Some(_), Some(refused)) => (refused, refusal(deps, refused)),
+                (None, _) => verdict(None),
+            };
+            let counted = DeliveryLabels { outcome };
+            deps.metrics.deliveries.get_or_create(&counted).inc();
+            verdict
+        });
         Resolved {
-            verdicts,
+            verdicts: verdicts.collect(),
             notes,
             message: self.message,
         }
+    }
+
+    /// The envelope's recipients in their order.
+    fn recipients(&self, deps: &TransferDeps) -> Vec<Option<Recipient>> {
+        let digest: [u8; 32] = self.digest.clone().finalize().into();
+        let reverse_path = &self.envelope.reverse_path;
+        let recipient = |address: &Address| {
+            let (_, account) = self.accepted.iter().find(|(accepted, _)| accepted == address)?;
+            Some(Recipient {
+                user: account.address.clone(),
+                account: account.id,
+                mailbox: MailboxId::inbox(account.id),
+                prefix: trace::prefix(reverse_path, address).into(),
+                note: deps
+                    .options
+                    .notes
+                    .then(|| note(reverse_path.as_str(), account.id, &digest)),
+            })
+        };
+        self.envelope.recipients.iter().map(recipient).collect()
+    }
+
+    /// What is told to each recipient that gets nothing for its quota; `None` to the others. On SMTP one reply speaks for
+    /// all, so whoever was accepted at RCPT gets the message.
+    async fn refuse_without_room(
+        &self,
+        deps: &TransferDeps,
+        recipients: &[Option<Recipient>],
+    ) -> Vec<Option<DeliveryVerdict>> {
+        let Some(quotas) = deps.quotas.as_ref().filter(|_| deps.is_lmtp()) else {
+            return vec![None; recipients.len()];
+        };
+        let mut refused = Vec::with_capacity(recipients.len());
+        for recipient in recipients {
+            refused.push(match recipient {
+                Some(recipient) => no_room(quotas, recipient, self.size).await,
+                None => None,
+            });
+        }
+        spare_retries(deps, recipients, &mut refused).await;
+        refused
+    }
+}
+
+/// What is told to a recipient who has no room for a content of `octets` octets.
+async fn no_room(quotas: &Quotas, recipient: &Recipient, octets: u64) -> Option<DeliveryVerdict> {
+    let prefix_octets = u64::try_from(recipient.prefix.len()).unwrap_or(u64::MAX);
+    let octets = octets.saturating_add(prefix_octets);
+    match quotas.ask(recipient.account, &recipient.user, octets).await {
+        Ok(QuotaVerdict::Fits) => None,
+        Ok(QuotaVerdict::Full) => Some(DeliveryVerdict::MailboxFull),
+        Ok(QuotaVerdict::TooLarge) => Some(DeliveryVerdict::OverQuota),
+        Err(error) => {
+            tracing::warn!(account = %recipient.account, %error, "a recipient's quota can't be asked");
+            Some(DeliveryVerdict::Unavailable)
+        }
+    }
+}
+
+/// Looks whether those who are refused for want of room have the message already, and lets them through: the delivery
+/// finds the same note, and stores nothing.
+///
+/// The store says what it knows of a note only as the outcome of a delivery. So it gets one of a message that has no
+/// octets, which can be found to be a duplicate and can't be stored. It goes through the log as every change does:
+/// a first try whose outcome is still unknown is known by then.
+async fn spare_retries(
+    deps: &TransferDeps,
+    recipients: &[Option<Recipient>],
+    refused: &mut [Option<DeliveryVerdict>],
+) {
+    let is_about_room = |refused: &Option<DeliveryVerdict>| {
+        matches!(
+            refused,
+            Some(DeliveryVerdict::MailboxFull | DeliveryVerdict::OverQuota)
+        )
+    };
+    let (asked, places): (Vec<Recipient>, Vec<&mut Option<DeliveryVerdict>>) = recipients
+        .iter()
+        .zip(refused)
+        .filter(|(_, refused)| is_about_room(refused))
+        .filter_map(|(recipient, refused)| Some((recipient.clone()?, refused)))
+        .filter(|(recipient, _)| recipient.note.is_some())
+        .unzip();
+    let no_octets = Octets {
+        size: 0,
+        stored_chunks: 1,
+        tail: Bytes::new(),
+    };
+    let mut outcomes = append(deps, deps.ids.message(), no_octets, asked)
+        .await
+        .into_iter();
+    for place in places {
+        match outcomes.next() {
+            Some(RecipientOutcome::OctetsLost) => {}
+            Some(RecipientOutcome::Duplicate | RecipientOutcome::Stored) => *place = None,
+            Some(RecipientOutcome::Gone) => *place = Some(DeliveryVerdict::NoSuchUser),
+            // Whether it is a retry is not known: the sender may ask again.
+            None => *place = Some(DeliveryVerdict::Unavailable),
+        }
+    }
+}
+
+/// Makes a delivery; one outcome for each recipient, or none where it is not known what became of it.
+async fn append(
+    deps: &TransferDeps,
+    message: MessageId,
+    octets: Octets,
+    recipients: Vec<Recipient>,
+) -> Vec<RecipientOutcome> {
+    if recipients.is_empty() {
+        return Vec::new();
+    }
+    let delivery = Delivery {
+        event: deps.ids.event(),
+        message,
+        octets,
+        recipients,
+    };
+    match deps.log.append(Change::Deliver(delivery)).await {
+        Outcome::Done(Verdict::Delivered(outcomes)) => outcomes,
+        Outcome::Done(Verdict::Done) | Outcome::Unknown | Outcome::Refused => Vec::new(),
     }
 }
 
@@ -207,18 +316,28 @@ fn has_it(outcome: RecipientOutcome) -> bool {
     matches!(outcome, RecipientOutcome::Stored | RecipientOutcome::Duplicate)
 }
 
-fn verdict(deps: &TransferDeps, outcome: Option<RecipientOutcome>) -> DeliveryVerdict {
-    let (verdict, outcome) = match outcome {
+/// What is told to a recipient, and what it is counted as.
+fn verdict(outcome: Option<RecipientOutcome>) -> (DeliveryVerdict, &'static str) {
+    match outcome {
         Some(RecipientOutcome::Stored) => (DeliveryVerdict::Delivered, "stored"),
         Some(RecipientOutcome::Duplicate) => (DeliveryVerdict::Delivered, "duplicate"),
         Some(RecipientOutcome::Gone) => (DeliveryVerdict::NoSuchUser, "gone"),
         Some(RecipientOutcome::OctetsLost) | None => (DeliveryVerdict::Unavailable, "unavailable"),
+    }
+}
+
+/// What a refusal before the commit is counted as.
+fn refusal(deps: &TransferDeps, refused: DeliveryVerdict) -> &'static str {
+    let outcome = match refused {
+        DeliveryVerdict::MailboxFull => "mailbox_full",
+        DeliveryVerdict::OverQuota => "over_quota",
+        DeliveryVerdict::NoSuchUser => return "gone",
+        DeliveryVerdict::Delivered | DeliveryVerdict::InsufficientStorage | DeliveryVerdict::Unavailable => {
+            return "unavailable";
+        }
     };
-    deps.metrics
-        .deliveries
-        .get_or_create(&DeliveryLabels { outcome })
-        .inc();
-    verdict
+    deps.metrics.limit(QUOTA_LIMIT);
+    outcome
 }
 
 /// What a retry of this message to this recipient is known by. The account and not its address: an address that was

@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use mailhorn_events::{Generation, Stamp};
+use mailhorn_events::{EventId, Generation, Stamp};
 use mailhorn_ports::{
     Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, StoreError, Verdict,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::mailbox::Mailboxes;
+use crate::events::{Dispatch, SyncWait, Waits};
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
+use crate::own_thread::{self, ThreadEnded};
 use crate::supervisor::{Exit, ExitGuard};
 
 /// Octets of content in one group at most (about: the change that passes it is still taken).
@@ -54,6 +55,8 @@ pub struct LogOptions {
     pub maintain_pause: Duration,
     /// How long records are kept at most (`events.retention`).
     pub retention: Duration,
+    /// How long a reply waits for listeners of mode `sync` (`events.sync_timeout`).
+    pub sync_timeout: Duration,
     /// How long notes of deliveries count (`smtp.duplicate_window`).
     pub duplicate_window: Duration,
 }
@@ -79,7 +82,14 @@ enum Request {
 #[derive(Debug)]
 struct Waiting {
     change: Change,
-    reply: Option<oneshot::Sender<Outcome>>,
+    reply: Option<oneshot::Sender<Answer>>,
+}
+
+/// What became of a change, and which listeners its reply waits for.
+#[derive(Debug)]
+struct Answer {
+    outcome: Outcome,
+    wait: Option<SyncWait>,
 }
 
 /// Where sessions put their changes.
@@ -89,10 +99,12 @@ pub struct LogHandle {
     kind: Arc<Kind>,
     metrics: Arc<Metrics>,
     append_deadline: Duration,
+    sync_timeout: Duration,
 }
 
 impl LogHandle {
-    /// Makes a change durable. Dropping the future does not take the change back.
+    /// Makes a change durable, and waits a moment for listeners of mode `sync`. Dropping the future does not take the change
+    /// back.
     pub async fn append(&self, change: Change) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         if !self.put(Waiting {
@@ -102,7 +114,14 @@ impl LogHandle {
             return Outcome::Refused;
         }
         match tokio::time::timeout(self.append_deadline, outcome).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(Answer { outcome, wait })) => {
+                if let Some(wait) = wait
+                    && !wait.wait(self.sync_timeout).await
+                {
+                    self.metrics.limit("events.sync_timeout");
+                }
+                outcome
+            }
             // The log's thread died with the change in its hands, or is late.
             Ok(Err(_)) | Err(_) => Outcome::Unknown,
         }
@@ -149,6 +168,7 @@ pub fn queue(options: &LogOptions, kind: Arc<Kind>, metrics: Arc<Metrics>) -> (L
         kind,
         metrics,
         append_deadline: options.append_deadline,
+        sync_timeout: options.sync_timeout,
     };
     (handle, LogQueue(Arc::new(Mutex::new(receiver))))
 }
@@ -158,8 +178,8 @@ pub fn queue(options: &LogOptions, kind: Arc<Kind>, metrics: Arc<Metrics>) -> (L
 pub struct LogDeps {
     /// Where changes become durable.
     pub store: Arc<dyn MailStore>,
-    /// Who is told of them.
-    pub mailboxes: Mailboxes,
+    /// The way to whoever is told of them.
+    pub dispatch: Dispatch,
     /// Time.
     pub ids: Ids,
     /// Whose log this is.
@@ -307,7 +327,7 @@ impl Worker<'_> {
         self.deps.kind.taken(1);
         let octets = match &waiting.change {
             Change::Deliver(delivery) => delivery.octets.tail.len(),
-            Change::Expunge(_) | Change::ForgetNotes(_) => 0,
+            Change::Expunge(_) | Change::Announce(_) | Change::ForgetNotes(_) => 0,
         };
         self.waiting.push(waiting);
         octets
@@ -329,25 +349,28 @@ impl Worker<'_> {
         let begun = Instant::now();
         let requests = std::mem::take(&mut self.waiting);
         let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
-        let (changes, replies): (Vec<_>, Vec<_>) = requests
-            .into_iter()
-            .map(|waiting| (waiting.change, waiting.reply))
-            .unzip();
+        let mut changes = Vec::with_capacity(requests.len());
+        let mut replies = Vec::with_capacity(requests.len());
+        for waiting in requests {
+            replies.push((name(&waiting.change), waiting.reply));
+            changes.push(waiting.change);
+        }
         self.deps.metrics.commit_changes.observe(count as f64);
         let group = self
             .line
             .group(changes, self.deps.ids.now(), self.deps.options.duplicate_window);
         match self.deps.store.commit(&group).await {
             Ok(committed) => {
-                self.done(&committed);
-                for (reply, verdict) in replies.into_iter().zip(committed.verdicts) {
-                    answer(reply, Outcome::Done(verdict));
+                let (verdicts, mut waits) = self.done(committed);
+                for ((name, reply), verdict) in replies.into_iter().zip(verdicts) {
+                    let wait = name.and_then(|name| waits.remove(&name));
+                    answer(reply, Outcome::Done(verdict), wait);
                 }
             }
             Err(error) => {
                 self.failed(group, &error);
-                for reply in replies {
-                    answer(reply, Outcome::Unknown);
+                for (_, reply) in replies {
+                    answer(reply, Outcome::Unknown, None);
                 }
             }
         }
@@ -372,7 +395,7 @@ impl Worker<'_> {
                 request = receiver.recv() => match request {
                     Some(Request::Append(waiting)) => {
                         self.deps.kind.taken(1);
-                        answer(waiting.reply, Outcome::Refused);
+                        answer(waiting.reply, Outcome::Refused, None);
                     }
                     Some(Request::Finish(told)) => self.finishing = Some(told),
                     None => {
@@ -392,20 +415,21 @@ impl Worker<'_> {
                     changes = group.changes.len(),
                     "a commit with an unknown outcome is done now"
                 );
-                self.done(&committed);
+                self.done(committed);
             }
             Err(error) => self.failed(group, &error),
         }
     }
 
-    /// Mailbox actors are told before the change is answered, so whoever hears of the answer and asks a mailbox sees
-    /// the change.
-    fn done(&mut self, committed: &Committed) {
-        self.line.committed(committed);
+    /// Mailboxes are told before the change is answered, so whoever hears of the answer and asks a mailbox sees the
+    /// change. Listeners are woken; those of mode `sync` are for the replies to wait for.
+    fn done(&mut self, committed: Committed) -> (Vec<Verdict>, Waits) {
+        let first = self.line.next;
+        self.line.committed(&committed);
         self.deps.metrics.log_open.set(1);
-        for event in committed.records.iter().flat_map(|record| &record.events) {
-            self.deps.mailboxes.changed(event);
-        }
+        let Committed { verdicts, records } = committed;
+        let waits = self.deps.dispatch.committed(self.deps.generation, first, records);
+        (verdicts, waits)
     }
 
     fn failed(&mut self, group: Group, error: &CommitError) {
@@ -419,6 +443,7 @@ impl Worker<'_> {
         let now = self.deps.ids.now();
         let retention = Retention {
             records_before: before(now, self.deps.options.retention),
+            groups_before: before(now, self.deps.options.retention),
             notes_since: before(now, self.deps.options.duplicate_window),
         };
         let more = match self.deps.store.maintain(retention).await {
@@ -441,10 +466,20 @@ impl Worker<'_> {
     }
 }
 
-fn answer(reply: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+fn answer(reply: Option<oneshot::Sender<Answer>>, outcome: Outcome, wait: Option<SyncWait>) {
     if let Some(reply) = reply {
         // A session that went away doesn't read its answer; the change stands all the same.
-        drop(reply.send(outcome));
+        drop(reply.send(Answer { outcome, wait }));
+    }
+}
+
+/// The name that a change's record has.
+fn name(change: &Change) -> Option<EventId> {
+    match change {
+        Change::Deliver(delivery) => Some(delivery.event),
+        Change::Expunge(expunge) => Some(expunge.event),
+        Change::Announce(announce) => Some(announce.event),
+        Change::ForgetNotes(_) => None,
     }
 }
 
@@ -455,13 +490,6 @@ pub struct Log {
     queue: LogQueue,
     guard: ExitGuard,
     _alive: Alive,
-}
-
-/// The log's thread has ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct ThreadEnded {
-    how: Exit,
 }
 
 impl Log {
@@ -483,53 +511,18 @@ impl Actor for Log {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (deps, queue) = (self.deps.clone(), self.queue.clone());
-        let tell = ctx.address().recipient();
-        let spawned = std::thread::Builder::new().name("log".into()).spawn(move || {
-            let report = ThreadReport {
-                how: Exit::Failed,
-                tell,
-            };
-            on_this_thread(&deps, &queue, report);
-        });
-        if let Err(error) = spawned {
+        let work = async move {
+            match work(&deps, &queue).await {
+                Ok(()) => Exit::Stopped,
+                Err(error) => {
+                    tracing::error!(%error, "the log can't go on");
+                    Exit::Failed
+                }
+            }
+        };
+        if let Err(error) = own_thread::start("log".into(), ctx.address().recipient(), || work) {
             tracing::error!(%error, "the log's thread could not be started");
             ctx.stop();
-        }
-    }
-}
-
-fn on_this_thread(deps: &LogDeps, queue: &LogQueue, mut report: ThreadReport) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "the log's runtime could not be built");
-            return;
-        }
-    };
-    match runtime.block_on(work(deps, queue)) {
-        Ok(()) => report.how = Exit::Stopped,
-        Err(error) => tracing::error!(%error, "the log can't go on"),
-    }
-}
-
-/// Tells the actor how its thread ended, also while a panic unwinds.
-struct ThreadReport {
-    how: Exit,
-    tell: Recipient<ThreadEnded>,
-}
-
-impl Drop for ThreadReport {
-    fn drop(&mut self) {
-        let how = if std::thread::panicking() {
-            Exit::Panicked
-        } else {
-            self.how
-        };
-        if self.tell.try_send(ThreadEnded { how }).is_err() {
-            tracing::debug!(?how, "the log's thread ended after its actor");
         }
     }
 }

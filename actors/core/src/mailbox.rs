@@ -8,199 +8,33 @@
 //! it owns, sessions of other arbiters and the log reach through `Shared` without a message: a poll of a mailbox
 //! that is in use wakes no other thread.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Weak};
+mod lock;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use actix::WeakAddr;
 use actix::prelude::*;
-use mailhorn_events::{AccountId, Event, Happening, MailboxId, MessageId};
-use mailhorn_pop3::{Maildrop, UniqueId};
-use mailhorn_ports::{MailStore, StoreError, ViewRow};
+use mailhorn_events::{AccountId, Event, MailboxId, Stamp};
+use mailhorn_ports::{Key, MailStore, StoreError};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use self::lock::{LOCK_WAITERS_MAX, LockMode, MaildropLock};
+pub use self::view::{GONE_MESSAGES_MAX, Listing, UNAPPLIED_CHANGES_MAX};
+
+use self::lock::Lock;
+use self::view::{ReadView, View};
+use crate::events::{Hold, Registrations};
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 
 /// Rows that one page of a listing asks the store for.
 pub const LISTING_PAGE_ROWS: usize = 1_000;
-/// Changes that a mailbox keeps unapplied; beyond, it forgets its view and reads it anew when it is asked.
-pub const UNAPPLIED_CHANGES_MAX: usize = 256;
-/// Sessions that wait for a maildrop's lock at most; a further one is told at once that it is in use.
-pub const LOCK_WAITERS_MAX: usize = 8;
 /// Mailbox actors that stay for the next session though nobody uses them now. Beyond, they end with their session.
 pub const IDLE_MAILBOXES_MAX: usize = 20_000;
-
-/// The messages of a mailbox at one moment, oldest id first. What a POP3 session numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    messages: Vec<Listed>,
-    /// Unique-ids of another server, for the few messages that have one.
-    unique_ids: HashMap<MessageId, UniqueId>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listed {
-    message: MessageId,
-    size: u64,
-}
-
-impl Listing {
-    /// The message at `index`.
-    #[must_use]
-    pub fn message(&self, index: usize) -> Option<MessageId> {
-        self.messages.get(index).map(|listed| listed.message)
-    }
-
-    fn push(&mut self, row: &ViewRow) {
-        self.messages.push(Listed {
-            message: row.message,
-            size: row.size,
-        });
-        if let Some(unique_id) = row
-            .unique_id
-            .as_ref()
-            .and_then(|text| UniqueId::new(text.as_bytes()))
-        {
-            self.unique_ids.insert(row.message, unique_id);
-        }
-    }
-
-    fn apply(&mut self, happening: &Happening) {
-        match happening {
-            Happening::Added(added) => {
-                for added in added {
-                    let listed = Listed {
-                        message: added.message,
-                        size: added.size,
-                    };
-                    let place = self
-                        .messages
-                        .binary_search_by_key(&added.message, |listed| listed.message);
-                    if let Err(place) = place {
-                        self.messages.insert(place, listed);
-                        let brought = added
-                            .unique_id
-                            .as_ref()
-                            .and_then(|text| UniqueId::new(text.as_bytes()));
-                        if let Some(unique_id) = brought {
-                            self.unique_ids.insert(added.message, unique_id);
-                        }
-                    }
-                }
-            }
-            Happening::Expunged(expunged) => {
-                let mut gone: Vec<MessageId> = expunged.iter().map(|expunged| expunged.message).collect();
-                gone.sort_unstable();
-                self.messages
-                    .retain(|listed| gone.binary_search(&listed.message).is_err());
-                self.unique_ids
-                    .retain(|message, _| gone.binary_search(message).is_err());
-            }
-        }
-    }
-}
-
-impl Maildrop for Listing {
-    fn len(&self) -> usize {
-        self.messages.len()
-    }
-
-    fn size(&self, index: usize) -> u64 {
-        self.messages.get(index).map_or(0, |listed| listed.size)
-    }
-
-    fn unique_id(&self, index: usize) -> UniqueId {
-        let message = self
-            .messages
-            .get(index)
-            .map(|listed| listed.message)
-            .unwrap_or(NO_MESSAGE);
-        if let Some(unique_id) = self.unique_ids.get(&message) {
-            return *unique_id;
-        }
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let text = message.0.hyphenated().encode_lower(&mut text);
-        // Thirty-six hexadecimal digits and hyphens are a unique-id (RFC 1939 §7: 1 to 70 graphic characters).
-        UniqueId::new(text.as_bytes()).unwrap_or_else(|| unreachable!("a UUID's text is a unique-id"))
-    }
-}
-
-const NO_MESSAGE: MessageId = MessageId(uuid::Uuid::nil());
-
-/// Whether a maildrop takes one session at a time (`pop3.lock`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockMode {
-    /// One session a maildrop (RFC 1939 §4).
-    Exclusive,
-    /// As many as come.
-    Shared,
-}
-
-#[derive(Debug, Default)]
-struct LockState {
-    holders: usize,
-    /// When the last holder went.
-    released: Option<Instant>,
-    waiting: VecDeque<oneshot::Sender<MaildropLock>>,
-}
-
-#[derive(Debug, Default)]
-struct Lock {
-    state: Mutex<LockState>,
-}
-
-/// A session's hold on a maildrop. Dropping it lets the next one in.
-#[derive(Debug)]
-pub struct MaildropLock(Arc<Lock>);
-
-impl Lock {
-    /// How many hold it, and when the last one went.
-    fn use_so_far(&self) -> (usize, Option<Instant>) {
-        let state = self.state.lock();
-        (state.holders, state.released)
-    }
-
-    /// Takes the lock now, or a place in the line for it, or neither.
-    fn take(
-        self: &Arc<Self>,
-        mode: LockMode,
-    ) -> Result<MaildropLock, Option<oneshot::Receiver<MaildropLock>>> {
-        let mut state = self.state.lock();
-        if mode == LockMode::Shared || state.holders == 0 {
-            state.holders += 1;
-            return Ok(MaildropLock(Arc::clone(self)));
-        }
-        state.waiting.retain(|waiting| !waiting.is_closed());
-        if state.waiting.len() >= LOCK_WAITERS_MAX {
-            return Err(None);
-        }
-        let (sender, receiver) = oneshot::channel();
-        state.waiting.push_back(sender);
-        Err(Some(receiver))
-    }
-}
-
-impl Drop for MaildropLock {
-    fn drop(&mut self) {
-        let mut next = {
-            let mut state = self.0.state.lock();
-            let next = state.waiting.pop_front();
-            if next.is_none() {
-                state.holders = state.holders.saturating_sub(1);
-                state.released = Some(Instant::now());
-            }
-            next
-        };
-        // The hold goes over to the first one that still waits. One that gave up in this moment drops what it is
-        // handed, which brings us here again with the one behind it.
-        if let Some(waiting) = next.take() {
-            drop(waiting.send(MaildropLock(Arc::clone(&self.0))));
-        }
-    }
-}
 
 /// Why a maildrop was not opened.
 #[derive(Debug, Clone)]
@@ -218,54 +52,6 @@ pub struct OpenMaildrop {
     pub listing: Arc<Listing>,
     /// Keeps others out, or counts among them.
     pub lock: MaildropLock,
-}
-
-/// The view, as far as it was read, and what came since.
-#[derive(Debug, Default)]
-struct View {
-    /// Read at the first snapshot, and again after it was forgotten.
-    listing: Option<Arc<Listing>>,
-    /// Applied when somebody asks, so that a busy mailbox that nobody reads costs little.
-    unapplied: VecDeque<Happening>,
-    /// More came than is kept: a listing that is being read now may lack some of it.
-    missed: bool,
-}
-
-impl View {
-    fn changed(&mut self, happening: &Happening) {
-        if self.unapplied.len() < UNAPPLIED_CHANGES_MAX {
-            self.unapplied.push_back(happening.clone());
-        } else {
-            *self = Self {
-                missed: true,
-                ..Self::default()
-            };
-        }
-    }
-
-    /// The listing with all that came, unless it has to be read.
-    fn current(&mut self) -> Option<Arc<Listing>> {
-        let shared = self.listing.as_mut()?;
-        if !self.unapplied.is_empty() {
-            // Changed in place, or in a copy while a session still numbers by the old one.
-            let listing = Arc::make_mut(shared);
-            for happening in self.unapplied.drain(..) {
-                listing.apply(&happening);
-            }
-        }
-        Some(Arc::clone(shared))
-    }
-
-    /// A listing was read; what came while it was read is applied on top, for which it does not matter whether the
-    /// listing shows it already. `None` when too much came.
-    fn was_read(&mut self, listing: Listing) -> Option<Arc<Listing>> {
-        if std::mem::take(&mut self.missed) {
-            self.unapplied.clear();
-            return None;
-        }
-        self.listing = Some(Arc::new(listing));
-        self.current()
-    }
 }
 
 /// What a mailbox's actor shares with sessions and with the log.
@@ -289,6 +75,8 @@ struct InUse {
     known: Mutex<HashMap<MailboxId, Known>>,
     store: Arc<dyn MailStore>,
     idle: Duration,
+    /// Set where changes come from several logs: where a view registers for what happens elsewhere.
+    elsewhere: OnceLock<Arc<Registrations>>,
     kind: Arc<Kind>,
     metrics: Arc<Metrics>,
 }
@@ -309,6 +97,7 @@ impl Mailboxes {
             known: Mutex::default(),
             store,
             idle,
+            elsewhere: OnceLock::new(),
             kind,
             metrics,
         }))
@@ -357,16 +146,33 @@ impl Mailboxes {
         }
     }
 
-    /// Notes in the mailbox, if it is in use, what happened in it.
-    pub fn changed(&self, event: &Event) {
-        let shared = self
-            .0
-            .known
-            .lock()
-            .get(&event.mailbox)
-            .and_then(|known| known.shared.upgrade());
-        if let Some(shared) = shared {
-            shared.view.lock().changed(&event.happening);
+    /// Notes in the mailbox, if it is in use, what happened in it. `stamp` is the record's.
+    pub fn changed(&self, event: &Event, stamp: Stamp) {
+        let Some(mailbox) = event.mailbox else { return };
+        if let Some(shared) = self.shared(mailbox) {
+            shared.view.lock().changed(stamp, &event.happening);
+        }
+    }
+
+    fn shared(&self, mailbox: MailboxId) -> Option<Arc<Shared>> {
+        let known = self.0.known.lock();
+        known.get(&mailbox).and_then(|known| known.shared.upgrade())
+    }
+
+    /// From now on changes come from logs of other processes too, in no order with those of this one's. To be said before
+    /// a mailbox is in use.
+    pub(crate) fn expect_other_logs(&self, registrations: Arc<Registrations>) {
+        if self.0.elsewhere.set(registrations).is_err() {
+            tracing::debug!("mailboxes expect other logs already");
+        }
+    }
+
+    /// Changes of other logs may have been missed: every view is read anew when it is asked for.
+    pub(crate) fn forget_views(&self) {
+        for known in self.0.known.lock().values() {
+            if let Some(shared) = known.shared.upgrade() {
+                shared.view.lock().forget();
+            }
         }
     }
 
@@ -392,10 +198,12 @@ impl Mailboxes {
             lock: lock.unwrap_or_default(),
             view: Mutex::default(),
         });
+        shared.view.lock().keep_gone(self.0.elsewhere.get().is_some());
         let actor = Mailbox {
             mailbox,
             mailboxes: self.clone(),
             shared: Arc::clone(&shared),
+            hold: None,
             used: Instant::now(),
             _alive: self.0.kind.born(),
         };
@@ -427,6 +235,8 @@ struct Mailbox {
     mailbox: MailboxId,
     mailboxes: Mailboxes,
     shared: Arc<Shared>,
+    /// Other nodes tell what they do in this mailbox while its view is here.
+    hold: Option<Hold>,
     used: Instant,
     _alive: Alive,
 }
@@ -471,19 +281,30 @@ impl Handler<Snapshot> for Mailbox {
         self.used = begun;
         let store = Arc::clone(&self.mailboxes.0.store);
         let (mailbox, shared) = (self.mailbox, Arc::clone(&self.shared));
+        let elsewhere = self.mailboxes.0.elsewhere.get().filter(|_| self.hold.is_none());
+        let elsewhere = elsewhere.cloned();
         let read = async move {
+            // Registered, then read: what happens elsewhere from now on is told.
+            let hold = match elsewhere {
+                Some(registrations) => Some(registrations.hold(Key::Mailbox(mailbox)).await),
+                None => None,
+            };
             loop {
                 if let Some(listing) = shared.view.lock().current() {
-                    return Ok(listing);
+                    return (Ok(listing), hold);
                 }
-                let listing = read_listing(store.as_ref(), mailbox).await?;
-                if let Some(listing) = shared.view.lock().was_read(listing) {
-                    return Ok(listing);
+                let read = match read_view(store.as_ref(), mailbox).await {
+                    Ok(read) => read,
+                    Err(error) => return (Err(error), hold),
+                };
+                if let Some(listing) = shared.view.lock().was_read(read) {
+                    return (Ok(listing), hold);
                 }
             }
         };
         AtomicResponse::new(Box::pin(read.into_actor(self).map(
-            move |read, act: &mut Self, _| {
+            move |(read, hold), act: &mut Self, _| {
+                act.hold = hold.or_else(|| act.hold.take());
                 act.mailboxes.0.metrics.stored("list", begun);
                 act.mailboxes.0.kind.handled(1, begun);
                 read
@@ -492,18 +313,15 @@ impl Handler<Snapshot> for Mailbox {
     }
 }
 
-async fn read_listing(store: &dyn MailStore, mailbox: MailboxId) -> Result<Listing, StoreError> {
-    let mut listing = Listing::default();
-    let mut after = None;
+/// Reads a mailbox's view, page by page.
+async fn read_view(store: &dyn MailStore, mailbox: MailboxId) -> Result<ReadView, StoreError> {
+    let (mut read, mut after) = (ReadView::default(), None);
     loop {
         let rows = store.list(mailbox, after, LISTING_PAGE_ROWS).await?;
-        for row in &rows {
-            listing.push(row);
-        }
+        rows.iter().for_each(|row| read.push(row));
         after = rows.last().map(|row| row.message);
         if rows.len() < LISTING_PAGE_ROWS {
-            listing.messages.shrink_to_fit();
-            return Ok(listing);
+            return Ok(read);
         }
     }
 }

@@ -52,6 +52,22 @@ pub struct LogInLabels {
     pub result: &'static str,
 }
 
+/// A group of listeners and how it ended with an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenedLabels {
+    /// The group's name.
+    pub group: String,
+    /// `done`, `bad` or `dead`.
+    pub outcome: &'static str,
+}
+
+/// A group of listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GroupLabels {
+    /// The group's name.
+    pub group: String,
+}
+
 /// The node's figures.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -77,6 +93,20 @@ pub struct Metrics {
     pub unreadable: Counter,
     /// Whether the log takes changes: 1, or 0 while a commit's outcome is unknown.
     pub log_open: Gauge,
+    /// Events by group and outcome.
+    pub listened: Family<ListenedLabels, Counter>,
+    /// Records that a group has not finished.
+    pub listener_lag: Family<GroupLabels, Gauge>,
+    /// Events that a group has parked.
+    pub listener_parked: Family<GroupLabels, Gauge>,
+    /// 1 while a group waits for its back end.
+    pub listener_stopped: Family<GroupLabels, Gauge>,
+    /// 1 while a group's oldest event is older than half of `events.retention`.
+    pub listener_late: Family<GroupLabels, Gauge>,
+    /// Events shown to listeners that are registered for a mailbox or a user.
+    pub notified: Counter,
+    /// Times that events of other nodes may have been missed, so that views were read again.
+    pub suspicions: Counter,
 }
 
 /// The buckets of group sizes.
@@ -102,6 +132,13 @@ impl Metrics {
             commits_unknown: Counter::default(),
             unreadable: Counter::default(),
             log_open: Gauge::default(),
+            listened: Family::default(),
+            listener_lag: Family::default(),
+            listener_parked: Family::default(),
+            listener_stopped: Family::default(),
+            listener_late: Family::default(),
+            notified: Counter::default(),
+            suspicions: Counter::default(),
         };
         let mut registry = Registry::with_prefix("mailhorn");
         registry.register(
@@ -155,8 +192,52 @@ impl Metrics {
             "1 while the log takes changes",
             metrics.log_open.clone(),
         );
+        metrics.register_listeners(&mut registry);
         registry.register_collector(Box::new(KindsCollector(kinds)));
         (metrics, registry)
+    }
+
+    fn register_listeners(&self, registry: &mut Registry) {
+        registry.register(
+            "listener_events",
+            "Events by group and outcome",
+            self.listened.clone(),
+        );
+        let gauges = [
+            (
+                "listener_lag_records",
+                "Records that a group has not finished",
+                &self.listener_lag,
+            ),
+            (
+                "listener_parked",
+                "Events that a group has parked",
+                &self.listener_parked,
+            ),
+            (
+                "listener_stopped",
+                "1 while a group waits for its back end",
+                &self.listener_stopped,
+            ),
+            (
+                "listener_late",
+                "1 while a group lags by more than half of events.retention",
+                &self.listener_late,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register(
+            "notifications",
+            "Events shown to listeners of a mailbox or a user",
+            self.notified.clone(),
+        );
+        registry.register(
+            "suspicions",
+            "Times that events of other nodes may have been missed",
+            self.suspicions.clone(),
+        );
     }
 
     /// Counts a command.

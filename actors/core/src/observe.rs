@@ -157,6 +157,12 @@ pub struct Kinds {
     pub log: Arc<Kind>,
     /// Network listeners.
     pub acceptor: Arc<Kind>,
+    /// Listeners of events, in groups.
+    pub group: Arc<Kind>,
+    /// Listeners of events, registered for a mailbox or a user.
+    pub key_listener: Arc<Kind>,
+    /// What goes to other nodes and comes from them.
+    pub exchange: Arc<Kind>,
     /// The supervisor.
     pub supervisor: Arc<Kind>,
 }
@@ -171,6 +177,9 @@ impl Default for Kinds {
             mailbox: Kind::new("mailbox", &numbers),
             log: Kind::new("log", &numbers),
             acceptor: Kind::new("acceptor", &numbers),
+            group: Kind::new("group", &numbers),
+            key_listener: Kind::new("key_listener", &numbers),
+            exchange: Kind::new("exchange", &numbers),
             supervisor: Kind::new("supervisor", &numbers),
         }
     }
@@ -184,6 +193,9 @@ impl Kinds {
             &self.log,
             &self.acceptor,
             &self.mailbox,
+            &self.group,
+            &self.key_listener,
+            &self.exchange,
             &self.pop3,
             &self.smtp,
             &self.lmtp,

@@ -1,7 +1,7 @@
 //! The supervisor: starts the actors that a node can't be without, and starts them anew when they end.
 //!
 //! **Owns** the factories of its children and the budget of their restarts. **Guarantees** that a child that panics
-//! or fails is replaced by a fresh one, after a pause that grows, and that a child that fails over and over ends the
+//! or fails is replaced by a fresh one, after a pause that grows, and that an essential child that fails over and over ends the
 //! node (whoever runs the node starts it again, and sees that it was needed). **Never** carries a child's state over.
 //!
 //! actix has a supervisor of its own that does neither: it does not restart after a panic, and after a stop it goes
@@ -52,6 +52,8 @@ pub struct Supervise {
     pub child: Arc<str>,
     /// The counters of its kind.
     pub kind: Arc<Kind>,
+    /// Whether the node ends when it fails over and over. Without it a child is restarted for ever, at the longest pause.
+    pub essential: bool,
     /// Starts a fresh child, which keeps the guard.
     pub factory: Box<dyn FnMut(ExitGuard) + Send>,
 }
@@ -147,6 +149,7 @@ impl Budget {
 
 struct Child {
     kind: Arc<Kind>,
+    essential: bool,
     factory: Box<dyn FnMut(ExitGuard) + Send>,
     budget: Budget,
 }
@@ -204,11 +207,17 @@ impl Handler<Supervise> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, message: Supervise, ctx: &mut Self::Context) {
-        let Supervise { child, kind, factory } = message;
+        let Supervise {
+            child,
+            kind,
+            essential,
+            factory,
+        } = message;
         self.children.insert(
             Arc::clone(&child),
             Child {
                 kind,
+                essential,
                 factory,
                 budget: Budget::default(),
             },
@@ -224,7 +233,11 @@ impl Handler<ChildExited> for Supervisor {
         let Some(child) = self.children.get_mut(&name) else {
             return;
         };
-        match child.budget.ended(Instant::now(), how) {
+        let decision = match child.budget.ended(Instant::now(), how) {
+            Decision::GiveUp if !child.essential => Decision::Restart(RESTART_PAUSE_MAX),
+            decision => decision,
+        };
+        match decision {
             Decision::Leave => {
                 self.children.remove(&name);
             }
@@ -334,6 +347,7 @@ mod tests {
         let child = Supervise {
             child: "counter".into(),
             kind: Arc::clone(&kinds.log),
+            essential: true,
             factory: Box::new(factory),
         };
         supervisor.send(child).await.unwrap();

@@ -25,10 +25,14 @@ use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
+use crate::quota::{QuotaVerdict, Quotas};
 use crate::transport::Connection;
 
 /// How long a good-bye may take.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What refusals for a quota are counted under, among the limits that were reached.
+pub(crate) const QUOTA_LIMIT: &str = "quota";
 
 /// How SMTP or LMTP sessions behave.
 #[derive(Debug, Clone)]
@@ -56,6 +60,8 @@ pub struct TransferDeps {
     pub store: Arc<dyn MailStore>,
     /// Recipients.
     pub directory: Arc<dyn Directory>,
+    /// Whether mail fits; `None` where quotas are switched off.
+    pub quotas: Option<Arc<Quotas>>,
     /// Changes.
     pub log: LogHandle,
     /// Time and names.
@@ -66,6 +72,13 @@ pub struct TransferDeps {
     pub metrics: Arc<Metrics>,
     /// The kind's counters.
     pub kind: Arc<Kind>,
+}
+
+impl TransferDeps {
+    /// Whether each recipient has a reply of its own after the data.
+    pub(crate) fn is_lmtp(&self) -> bool {
+        self.options.session.protocol == Protocol::Lmtp
+    }
 }
 
 /// One session.
@@ -227,8 +240,11 @@ impl Conversation {
     async fn perform(&mut self, mut step: Step, verb: &'static str) -> io::Result<Next> {
         loop {
             step = match step {
-                Step::Ask(Ask::Recipient { address, .. }) => {
-                    let verdict = Box::pin(self.recipient(address)).await;
+                Step::Ask(Ask::Recipient {
+                    address,
+                    declared_octets,
+                }) => {
+                    let verdict = Box::pin(self.recipient(address, declared_octets)).await;
                     self.session.answer(Answer::Recipient(verdict))
                 }
                 Step::Ask(Ask::Deliver) => {
@@ -281,11 +297,14 @@ impl Conversation {
         .await
     }
 
-    async fn recipient(&mut self, address: Address) -> RecipientVerdict {
+    async fn recipient(&mut self, address: Address, declared_octets: Option<u64>) -> RecipientVerdict {
         let looked_up = match self.deps.directory.account(&address.to_string()).await {
             Ok(Some(account)) => {
-                self.accepted.push((address, account));
-                return RecipientVerdict::Accepted;
+                let verdict = self.room(&account, declared_octets).await;
+                if verdict == RecipientVerdict::Accepted {
+                    self.accepted.push((address, account));
+                }
+                return verdict;
             }
             Ok(None) => self.deps.directory.is_local(address.domain().as_str()).await,
             Err(error) => Err(error),
@@ -298,6 +317,35 @@ impl Conversation {
                 RecipientVerdict::Unavailable
             }
         }
+    }
+
+    /// Whether the account may get a message of about that size.
+    ///
+    /// On SMTP this is the last word: one reply after the data speaks for all recipients, so whoever was accepted here
+    /// gets the message. A retry can't be known here, for its content has not come: where the first try itself filled
+    /// the mailbox, its sender hears `452` until there is room, and may at last be told that the message failed which
+    /// is there. LMTP knows better: where notes are kept, a full mailbox waits for the content, whose digest shows
+    /// whether this is a retry, and the reply after the data is each recipient's own. A message too large to ever
+    /// fit is refused here on both: its first try was not stored either, unless the limit was lowered in between.
+    async fn room(&self, account: &Account, declared_octets: Option<u64>) -> RecipientVerdict {
+        let Some(quotas) = &self.deps.quotas else {
+            return RecipientVerdict::Accepted;
+        };
+        let octets = declared_octets.unwrap_or(0);
+        let verdict = match quotas.ask(account.id, &account.address, octets).await {
+            Ok(QuotaVerdict::Fits) => return RecipientVerdict::Accepted,
+            Ok(QuotaVerdict::Full) if self.deps.is_lmtp() && self.deps.options.notes => {
+                return RecipientVerdict::Accepted;
+            }
+            Ok(QuotaVerdict::Full) => RecipientVerdict::MailboxFull,
+            Ok(QuotaVerdict::TooLarge) => RecipientVerdict::OverQuota,
+            Err(error) => {
+                tracing::warn!(session = self.alive.number(), %error, "a recipient's quota can't be asked");
+                return RecipientVerdict::Unavailable;
+            }
+        };
+        self.deps.metrics.limit(QUOTA_LIMIT);
+        verdict
     }
 
     /// Takes the message's octets in until their end.
@@ -369,8 +417,7 @@ impl Conversation {
             "mail"
         );
         // On SMTP one reply speaks for all: where it is `451`, the notes of those who have it must go on counting.
-        let lmtp = self.deps.options.session.protocol == Protocol::Lmtp;
-        if lmtp || delivered == verdicts.len() {
+        if self.deps.is_lmtp() || delivered == verdicts.len() {
             self.unread.add(notes);
         }
         verdicts

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod pop3;
+mod quota;
 mod supervision;
 mod transfer;
 mod world;

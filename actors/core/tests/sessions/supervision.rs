@@ -7,15 +7,16 @@ use std::time::Duration;
 use actix::prelude::*;
 use async_trait::async_trait;
 use bytes::Bytes;
+use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, Log, LogDeps, LogOptions, Outcome};
 use mailhorn_core::mailbox::{LOCK_WAITERS_MAX, LockMode, Mailboxes, OpenError};
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::supervisor::{Supervise, Supervisor};
-use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Record, Stamp};
+use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Stamp};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
 use mailhorn_ports::{
-    Change, CommitError, Committed, Delivery, Directory, Figure, Group, Ids, MailStore, Maintained,
+    Change, CommitError, Committed, Delivery, Directory, Figure, Group, Ids, LogEntry, MailStore, Maintained,
     NewAccount, Octets, Part, ReadError, Recipient, Retention, StoreError, ViewRow,
 };
 
@@ -117,7 +118,7 @@ impl MailStore for Buggy {
         generation: Generation,
         from: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, Record)>, StoreError> {
+    ) -> Result<Vec<LogEntry>, StoreError> {
         self.store.records(generation, from, limit).await
     }
 
@@ -219,12 +220,13 @@ async fn a_log_that_panics_answers_unknown_and_is_replaced_by_one_that_goes_on()
         group_changes_max: 8,
         maintain_pause: Duration::from_secs(3_600),
         retention: Duration::from_secs(3_600),
+        sync_timeout: Duration::from_millis(250),
         duplicate_window: Duration::ZERO,
     };
     let (log, queue) = log::queue(&options, Arc::clone(&kinds.log), Arc::clone(&metrics));
     let deps = LogDeps {
         store,
-        mailboxes,
+        dispatch: Dispatch::new(mailboxes, Arc::clone(&metrics), Arc::clone(&kinds.key_listener)),
         ids: ids.clone(),
         generation: ids.generation(),
         options,
@@ -239,6 +241,7 @@ async fn a_log_that_panics_answers_unknown_and_is_replaced_by_one_that_goes_on()
     let child = Supervise {
         child: "log".into(),
         kind: Arc::clone(&kinds.log),
+        essential: true,
         factory: Box::new(factory),
     };
     supervisor.send(child).await.unwrap();

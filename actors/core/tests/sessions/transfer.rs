@@ -8,7 +8,7 @@ use crate::world::{Client, Knobs, World};
 
 const MESSAGE: &str = "Subject: one\r\n\r\ntext\r\n";
 
-async fn smtp(world: &World) -> Client {
+pub(crate) async fn smtp(world: &World) -> Client {
     let mut client = Client::connect(world.smtp).await;
     client.expect("220 ").await;
     client.send("EHLO client.example\r\n").await;
@@ -17,7 +17,7 @@ async fn smtp(world: &World) -> Client {
 }
 
 /// Sends a message whole, and breaks the connection off before the reply could be read.
-async fn lost_reply(world: &World, content: &str) {
+pub(crate) async fn lost_reply(world: &World, content: &str) {
     let before = world.kinds.lmtp.snapshot();
     let mut client = world.lmtp().await;
     client
@@ -38,7 +38,7 @@ async fn lost_reply(world: &World, content: &str) {
     }
 }
 
-async fn retry(world: &World, content: &str) -> String {
+pub(crate) async fn retry(world: &World, content: &str) -> String {
     let mut client = world.lmtp().await;
     client
         .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")

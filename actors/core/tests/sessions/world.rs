@@ -10,11 +10,13 @@ use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSes
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
+use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions};
 use mailhorn_core::mailbox::{LockMode, Mailboxes};
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
 use mailhorn_events::Generation;
@@ -36,6 +38,8 @@ pub(crate) struct Knobs {
     pub(crate) append_deadline: Duration,
     pub(crate) connections_max: usize,
     pub(crate) notes: bool,
+    /// Limits of those for whom none are set; quotas are off without.
+    pub(crate) quota: Option<QuotaOptions>,
 }
 
 impl Default for Knobs {
@@ -47,6 +51,7 @@ impl Default for Knobs {
             append_deadline: PATIENCE,
             connections_max: 100,
             notes: true,
+            quota: None,
         }
     }
 }
@@ -59,6 +64,7 @@ pub(crate) struct World {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) drain: Drain,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) quotas: Option<Arc<Quotas>>,
     _supervisor: Addr<Supervisor>,
     pub(crate) pop3: SocketAddr,
     pub(crate) smtp: SocketAddr,
@@ -116,12 +122,17 @@ impl World {
             group_changes_max: 16,
             maintain_pause: Duration::from_secs(3_600),
             retention: Duration::from_secs(3_600),
+            sync_timeout: Duration::from_millis(250),
             duplicate_window: Duration::from_secs(86_400),
         };
         let (log, queue) = log::queue(&options, Arc::clone(&kinds.log), Arc::clone(&metrics));
         let deps = LogDeps {
             store: Arc::clone(&shared),
-            mailboxes: mailboxes.clone(),
+            dispatch: Dispatch::new(
+                mailboxes.clone(),
+                Arc::clone(&metrics),
+                Arc::clone(&kinds.key_listener),
+            ),
             ids: ids.clone(),
             generation,
             options,
@@ -172,6 +183,9 @@ impl World {
         });
         let refusal = mailhorn_core::pop3_session::refusal();
         let pop3 = services.accept("pop3", &admission, start, refusal).await;
+        let quotas = knobs
+            .quota
+            .map(|options| Arc::new(Quotas::new(options, Arc::new(store.clone()))));
         let mut transfer = Vec::new();
         for (name, protocol, kind) in [
             ("smtp", Protocol::Smtp, &kinds.smtp),
@@ -192,6 +206,7 @@ impl World {
                 tls: None,
                 store: Arc::clone(&shared),
                 directory: Arc::clone(&directory),
+                quotas: quotas.clone(),
                 log: log.clone(),
                 ids: ids.clone(),
                 drain: watch.clone(),
@@ -212,6 +227,7 @@ impl World {
             mailboxes,
             drain,
             clock,
+            quotas,
             _supervisor: supervisor,
             pop3,
             smtp,
@@ -300,6 +316,7 @@ impl Services<'_> {
         let child = Supervise {
             child: name.into(),
             kind: Arc::clone(&self.kinds.acceptor),
+            essential: true,
             factory: Box::new(move |guard| Acceptor::start_at_home(front.clone(), guard)),
         };
         self.supervisor.send(child).await.unwrap();

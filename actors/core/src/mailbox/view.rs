@@ -1,0 +1,287 @@
+//! A mailbox's view in memory: the messages, and what puts changes of several logs in order. Plain.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use mailhorn_events::{Added, Happening, MessageId, Stamp};
+use mailhorn_pop3::{Maildrop, UniqueId};
+use mailhorn_ports::ViewRow;
+
+/// Changes that a mailbox keeps unapplied; beyond, it forgets its view and reads it anew when it is asked.
+pub const UNAPPLIED_CHANGES_MAX: usize = 256;
+/// Messages whose removal a mailbox remembers, in case another log still tells of their coming; beyond, the older half goes.
+pub const GONE_MESSAGES_MAX: usize = 4_096;
+
+/// The messages of a mailbox at one moment, oldest id first. What a POP3 session numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    messages: Vec<Listed>,
+    /// Unique-ids of another server, for the few messages that have one.
+    unique_ids: HashMap<MessageId, UniqueId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listed {
+    message: MessageId,
+    size: u64,
+}
+
+impl Listing {
+    /// The message at `index`.
+    #[must_use]
+    pub fn message(&self, index: usize) -> Option<MessageId> {
+        self.messages.get(index).map(|listed| listed.message)
+    }
+
+    fn push(&mut self, row: &ViewRow) {
+        self.messages.push(Listed {
+            message: row.message,
+            size: row.size,
+        });
+        if let Some(unique_id) = row
+            .unique_id
+            .as_ref()
+            .and_then(|text| UniqueId::new(text.as_bytes()))
+        {
+            self.unique_ids.insert(row.message, unique_id);
+        }
+    }
+
+    fn place(&self, message: MessageId) -> Result<usize, usize> {
+        self.messages
+            .binary_search_by_key(&message, |listed| listed.message)
+    }
+
+    fn add(&mut self, added: &Added) {
+        let Err(place) = self.place(added.message) else {
+            return;
+        };
+        let listed = Listed {
+            message: added.message,
+            size: added.size,
+        };
+        self.messages.insert(place, listed);
+        let brought = added.unique_id.as_ref();
+        if let Some(unique_id) = brought.and_then(|text| UniqueId::new(text.as_bytes())) {
+            self.unique_ids.insert(added.message, unique_id);
+        }
+    }
+
+    fn remove(&mut self, mut gone: Vec<MessageId>) {
+        gone.sort_unstable();
+        self.messages
+            .retain(|listed| gone.binary_search(&listed.message).is_err());
+        self.unique_ids
+            .retain(|message, _| gone.binary_search(message).is_err());
+    }
+}
+
+impl Maildrop for Listing {
+    fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn size(&self, index: usize) -> u64 {
+        self.messages.get(index).map_or(0, |listed| listed.size)
+    }
+
+    fn unique_id(&self, index: usize) -> UniqueId {
+        let message = self
+            .messages
+            .get(index)
+            .map(|listed| listed.message)
+            .unwrap_or(NO_MESSAGE);
+        if let Some(unique_id) = self.unique_ids.get(&message) {
+            return *unique_id;
+        }
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = message.0.hyphenated().encode_lower(&mut text);
+        // Thirty-six hexadecimal digits and hyphens are a unique-id (RFC 1939 §7: 1 to 70 graphic characters).
+        UniqueId::new(text.as_bytes()).unwrap_or_else(|| unreachable!("a UUID's text is a unique-id"))
+    }
+}
+
+const NO_MESSAGE: MessageId = MessageId(uuid::Uuid::nil());
+
+/// The view, as far as it was read, and what came since.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// Read at the first snapshot, and again after it was forgotten.
+    listing: Option<Arc<Listing>>,
+    /// Applied when somebody asks, so that a busy mailbox that nobody reads costs little.
+    unapplied: VecDeque<Noted>,
+    /// More came than is kept: a listing that is being read now may lack some of it.
+    missed: bool,
+    stamps: Stamps,
+}
+
+/// A change that a mailbox has noted.
+#[derive(Debug)]
+struct Noted {
+    stamp: Stamp,
+    happening: Happening,
+}
+
+/// What puts changes of several logs in order: of each message the change with the highest stamp counts, whichever comes
+/// first.
+#[derive(Debug, Default)]
+struct Stamps {
+    /// Of the few messages whose row has another stamp than their id.
+    rows: HashMap<MessageId, Stamp>,
+    /// Of messages that are gone, where other logs may still tell of their coming.
+    gone: HashMap<MessageId, Stamp>,
+    keeps_gone: bool,
+}
+
+impl Stamps {
+    fn of_row(&self, message: MessageId) -> Stamp {
+        self.rows
+            .get(&message)
+            .copied()
+            .unwrap_or_else(|| message.stamp())
+    }
+
+    fn set_row(&mut self, message: MessageId, stamp: Stamp) {
+        if stamp == message.stamp() {
+            self.rows.remove(&message);
+        } else {
+            self.rows.insert(message, stamp);
+        }
+    }
+
+    /// A message came in. Whether it is there now.
+    fn added(&mut self, message: MessageId, stamp: Stamp, is_listed: bool) -> bool {
+        if self.gone.get(&message).is_some_and(|gone| *gone >= stamp) {
+            return false;
+        }
+        self.gone.remove(&message);
+        if !is_listed || stamp > self.of_row(message) {
+            self.set_row(message, stamp);
+        }
+        true
+    }
+
+    /// Forgets the older half when there are too many: by then every log has told.
+    fn bound_gone(&mut self) {
+        if self.gone.len() <= GONE_MESSAGES_MAX {
+            return;
+        }
+        let mut stamps: Vec<Stamp> = self.gone.values().copied().collect();
+        let (_, median, _) = stamps.select_nth_unstable(GONE_MESSAGES_MAX / 2);
+        let median = *median;
+        self.gone.retain(|_, stamp| *stamp > median);
+    }
+
+    /// A message was removed. Whether it is gone now.
+    fn expunged(&mut self, message: MessageId, stamp: Stamp, is_listed: bool) -> bool {
+        if is_listed && self.of_row(message) >= stamp {
+            return false;
+        }
+        self.rows.remove(&message);
+        if self.keeps_gone {
+            let gone = self.gone.entry(message).or_default();
+            *gone = stamp.max(*gone);
+            self.bound_gone();
+        }
+        true
+    }
+}
+
+/// A view that is being read.
+#[derive(Debug, Default)]
+pub(super) struct ReadView {
+    listing: Listing,
+    /// Of the rows whose stamp is not their message's.
+    stamps: HashMap<MessageId, Stamp>,
+}
+
+impl ReadView {
+    pub(super) fn push(&mut self, row: &ViewRow) {
+        self.listing.push(row);
+        if row.stamp != row.message.stamp() {
+            self.stamps.insert(row.message, row.stamp);
+        }
+    }
+}
+
+impl View {
+    /// Whether removals are remembered, since several logs tell of this mailbox.
+    pub(super) fn keep_gone(&mut self, keeps: bool) {
+        self.stamps.keeps_gone = keeps;
+    }
+
+    pub(super) fn changed(&mut self, stamp: Stamp, happening: &Happening) {
+        if !matches!(happening, Happening::Added { .. } | Happening::Expunged { .. }) {
+            return;
+        }
+        if self.unapplied.len() < UNAPPLIED_CHANGES_MAX {
+            let happening = happening.clone();
+            self.unapplied.push_back(Noted { stamp, happening });
+        } else {
+            self.forget();
+        }
+    }
+
+    /// Reads it anew at the next snapshot.
+    pub(super) fn forget(&mut self) {
+        for noted in self.unapplied.drain(..) {
+            // What will be read may be older than a removal that another log tells of before the coming.
+            if let Happening::Expunged { messages, .. } = &noted.happening {
+                for expunged in messages {
+                    self.stamps.expunged(expunged.message, noted.stamp, false);
+                }
+            }
+        }
+        self.stamps.rows.clear();
+        (self.listing, self.missed) = (None, true);
+    }
+
+    /// The listing with all that came, unless it has to be read.
+    pub(super) fn current(&mut self) -> Option<Arc<Listing>> {
+        let shared = self.listing.as_mut()?;
+        if !self.unapplied.is_empty() {
+            // Changed in place, or in a copy while a session still numbers by the old one.
+            let listing = Arc::make_mut(shared);
+            for noted in self.unapplied.drain(..) {
+                apply(listing, &mut self.stamps, &noted);
+            }
+        }
+        Some(Arc::clone(shared))
+    }
+
+    /// A listing was read; what came while it was read is applied on top, for which it does not matter whether the
+    /// listing shows it already. `None` when too much came.
+    pub(super) fn was_read(&mut self, read: ReadView) -> Option<Arc<Listing>> {
+        if std::mem::take(&mut self.missed) {
+            self.unapplied.clear();
+            return None;
+        }
+        let ReadView { mut listing, stamps } = read;
+        listing.messages.shrink_to_fit();
+        self.stamps.rows = stamps;
+        self.listing = Some(Arc::new(listing));
+        self.current()
+    }
+}
+
+fn apply(listing: &mut Listing, stamps: &mut Stamps, noted: &Noted) {
+    match &noted.happening {
+        Happening::Added { messages, .. } => {
+            for added in messages {
+                let is_listed = listing.place(added.message).is_ok();
+                if stamps.added(added.message, noted.stamp, is_listed) {
+                    listing.add(added);
+                }
+            }
+        }
+        Happening::Expunged { messages, .. } => {
+            let messages = messages.iter().map(|expunged| expunged.message);
+            let gone = messages.filter(|message| {
+                let is_listed = listing.place(*message).is_ok();
+                stamps.expunged(*message, noted.stamp, is_listed)
+            });
+            listing.remove(gone.collect());
+        }
+        _ => {}
+    }
+}
