@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::settings::value::{ByteSize, Value};
+
 /// A mail node: SMTP and LMTP in, POP3 out.
 #[derive(Debug, Parser)]
 #[command(
@@ -49,6 +51,12 @@ pub enum Command {
     /// Mailboxes
     #[command(subcommand)]
     Mailbox(MailboxCommand),
+    /// How much users and domains may hold
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+    /// What happens in mailboxes, and who listens
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -154,6 +162,139 @@ pub enum MailboxCommand {
     },
 }
 
+/// Quotas.
+#[derive(Debug, Subcommand)]
+pub enum QuotaCommand {
+    /// Show what a user or a domain holds and may hold
+    Show {
+        /// The user's address, or the domain
+        owner: String,
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Set limits of a user or a domain, in place of the settings'. What is not given is unlimited
+    Set {
+        /// The user's address, or the domain
+        owner: String,
+        /// The limits.
+        #[command(flatten)]
+        limits: LimitArgs,
+    },
+    /// Take limits back: those of the settings hold again
+    Unset {
+        /// The user's address, or the domain
+        owner: String,
+    },
+}
+
+/// Limits of a quota: at least one.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(required = true, multiple = true)]
+pub struct LimitArgs {
+    /// How many messages
+    #[arg(long, value_name = "N")]
+    pub messages: Option<u64>,
+    /// How much they may hold together, such as 1GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub size: Option<ByteSize>,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    ByteSize::parse(text).ok_or_else(|| format!("not {}", ByteSize::allowed()))
+}
+
+/// Events.
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Show what happens in a mailbox or to a user, as it happens, until Ctrl-C; the node must run
+    Tail {
+        /// Whose events.
+        #[command(flatten)]
+        of: FeedOf,
+        /// A line of JSON for each event
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the groups of listeners: what they do and how far they are; the node must run
+    Groups {
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Forget a group that nobody runs any more, so that the log is kept for it no longer; the node must run
+    Forget {
+        /// The group
+        group: String,
+    },
+    /// List events that a group could not handle, or the groups that have some
+    #[command(args_conflicts_with_subcommands = true)]
+    DeadLetters {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: Option<DeadLetterCommand>,
+        /// The group
+        group: Option<String>,
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
+/// Whose events are shown.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct FeedOf {
+    /// The user's address
+    #[arg(long, value_name = "ADDRESS")]
+    pub user: Option<String>,
+    /// The mailbox's id, as `mailbox list --json` has it
+    #[arg(long, value_name = "ID")]
+    pub mailbox: Option<String>,
+}
+
+/// Dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// Show a dead letter with its event, as JSON
+    Show {
+        /// The group
+        group: String,
+        /// The event's id
+        id: String,
+    },
+    /// Remove dead letters: their group never gets these events
+    Delete {
+        /// The group
+        group: String,
+        /// Which.
+        #[command(flatten)]
+        which: WhichLetters,
+    },
+    /// Give dead letters to their groups again; the node must run
+    Redeliver {
+        /// The group. None: all
+        group: Option<String>,
+        /// The event's id. None: the first of the group
+        #[arg(requires = "group")]
+        id: Option<String>,
+        /// How many of a group at most, in place of the setting events.redeliver_limit
+        #[arg(long, value_name = "N", conflicts_with = "id")]
+        limit: Option<usize>,
+    },
+}
+
+/// One letter, or all of a group.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct WhichLetters {
+    /// The event's id
+    pub id: Option<String>,
+    /// All of the group
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// Settings.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
@@ -192,6 +333,21 @@ mod tests {
             "mailbox list a@example.org --json",
             "mailbox show a@example.org",
             "mailbox show a@example.org INBOX --json",
+            "quota show a@example.org --json",
+            "quota set example.org --messages 5 --size 1GiB",
+            "quota unset example.org",
+            "events tail --user a@example.org",
+            "events tail --mailbox 5 --json",
+            "events groups --json",
+            "events forget old",
+            "events dead-letters",
+            "events dead-letters webhook --json",
+            "events dead-letters show webhook 5",
+            "events dead-letters delete webhook 5",
+            "events dead-letters delete webhook --all",
+            "events dead-letters redeliver",
+            "events dead-letters redeliver webhook --limit 5",
+            "events dead-letters redeliver webhook 5",
             "config default",
             "config check",
             "config show",
@@ -202,6 +358,22 @@ mod tests {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
             assert_eq!(cli.from.config, Some("c.toml".into()), "{line}");
             assert_eq!(cli.from.data_dir, Some("d".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_would_do_nothing_or_two_things_is_refused() {
+        for line in [
+            "quota set a@example.org",
+            "quota set a@example.org --size 1GB",
+            "events tail",
+            "events tail --user a@example.org --mailbox 5",
+            "events dead-letters delete webhook",
+            "events dead-letters delete webhook 5 --all",
+            "events dead-letters redeliver webhook 5 --limit 5",
+        ] {
+            let line = format!("mailhorn {line}");
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }
 

@@ -110,17 +110,57 @@ impl Client {
         read(request.send_json(body)?)
     }
 
-    /// Sets something.
+    /// Asks for something to be done that needs no more words.
     ///
     /// # Errors
     ///
     /// As [`Client::get`].
-    pub fn put(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<()> {
+    pub fn ask(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Response<Body>> {
+        let request = self
+            .agent
+            .post(self.url(path))
+            .query_pairs(query.iter().copied())
+            .header("authorization", self.token.authorization());
+        accepted(request.send_empty()?)
+    }
+
+    /// Sets something and reads the answer, if one is expected.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub fn put(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<Response<Body>> {
         let request = self
             .agent
             .put(self.url(path))
             .header("authorization", self.token.authorization());
-        accepted(request.send_json(body)?).map(drop)
+        accepted(request.send_json(body)?)
+    }
+
+    /// Follows something that has no end: the answer is read as it comes, for as long as the node gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub fn follow(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        last_event_id: Option<&str>,
+    ) -> anyhow::Result<Response<Body>> {
+        let mut request = self
+            .agent
+            .get(self.url(path))
+            .query_pairs(query.iter().copied())
+            .header("authorization", self.token.authorization());
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let request = request
+            .config()
+            .timeout_global(None)
+            .timeout_recv_response(Some(ANSWER_TIMEOUT));
+        accepted(request.build().call()?)
     }
 
     /// Removes something and reads the answer, if one is expected.

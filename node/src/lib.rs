@@ -15,6 +15,7 @@ pub mod options;
 pub mod output;
 pub mod private_files;
 pub mod settings;
+pub mod sse;
 pub mod telemetry;
 pub mod timestamp;
 pub mod tls;

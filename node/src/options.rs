@@ -4,10 +4,18 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, FailureLimits, ScramOffer};
+use mailhorn_core::events::FeedOptions;
+use mailhorn_core::quota::QuotaOptions;
 use mailhorn_embedded::Options as StoreOptions;
+use mailhorn_events::QuotaLimits;
+use mailhorn_ports::ListenerOptions;
 use mailhorn_smtp::Address;
 
+use crate::settings::value::ByteSize;
 use crate::settings::{Scram, Settings};
+
+/// The operation log's file in the data folder.
+const OPERATION_LOG_FILE: &str = "operations.jsonl";
 
 impl Settings {
     /// The folder of the embedded store.
@@ -60,6 +68,74 @@ impl Settings {
         }
     }
 
+    /// Of whoever asks whether mail fits.
+    #[must_use]
+    pub fn quota_options(&self) -> QuotaOptions {
+        QuotaOptions {
+            user_default: self.user_limits(),
+            domain_default: self.domain_limits(),
+            refresh: self.quota.refresh,
+            cached_max: count(self.store.accounts_cached),
+        }
+    }
+
+    /// How listeners in groups are run.
+    #[must_use]
+    pub fn listener_options(&self) -> ListenerOptions {
+        ListenerOptions {
+            concurrency: count(self.events.concurrency),
+            execution_timeout: self.events.execution_timeout,
+            ..ListenerOptions::default()
+        }
+    }
+
+    /// What a user may hold that has no limits of its own.
+    #[must_use]
+    pub fn user_limits(&self) -> QuotaLimits {
+        QuotaLimits {
+            messages: self.quota.user_messages,
+            octets: self.quota.user_size.map(ByteSize::octets),
+        }
+    }
+
+    /// What a domain may hold that has no limits of its own.
+    #[must_use]
+    pub fn domain_limits(&self) -> QuotaLimits {
+        QuotaLimits {
+            messages: self.quota.domain_messages,
+            octets: self.quota.domain_size.map(ByteSize::octets),
+        }
+    }
+
+    /// Of the live feed.
+    #[must_use]
+    pub fn feed_options(&self) -> FeedOptions {
+        FeedOptions {
+            memory_octets: usize::try_from(self.feed.memory.octets()).unwrap_or(usize::MAX),
+            linger: self.feed.linger,
+            clients_max: count(self.feed.max_clients),
+        }
+    }
+
+    /// Where the operation log is written.
+    #[must_use]
+    pub fn operation_log_path(&self) -> PathBuf {
+        let path = self.operation_log.path.clone();
+        path.unwrap_or_else(|| self.node.data_dir.join(OPERATION_LOG_FILE))
+    }
+
+    /// Events that may be on their way to the webhook at a time.
+    #[must_use]
+    pub fn webhook_concurrency(&self) -> usize {
+        count(self.webhook.concurrency)
+    }
+
+    /// Dead letters of a group that are given out at a time.
+    #[must_use]
+    pub fn redeliver_limit(&self) -> usize {
+        count(self.events.redeliver_limit)
+    }
+
     /// Who gets the mail for `Postmaster` without a domain.
     #[must_use]
     pub fn postmaster(&self) -> Address {
@@ -84,6 +160,8 @@ mod tests {
         let settings = Sources::default().load().unwrap();
         assert_eq!(settings.auth_options(), AuthOptions::default());
         assert_eq!(settings.embedded_options(), StoreOptions::default());
+        assert_eq!(settings.quota_options(), QuotaOptions::default());
+        assert_eq!(settings.listener_options(), ListenerOptions::default());
     }
 
     #[test]

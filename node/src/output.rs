@@ -28,6 +28,19 @@ impl Output {
         Self { form }
     }
 
+    /// Shows one thing: as JSON, or as a line.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn one<T: Serialize>(self, value: &T, line: impl Fn(&T) -> String) -> anyhow::Result<()> {
+        match self.form {
+            Form::Text => write_line(&line(value))?,
+            Form::Json => write_line(&serde_json::to_string_pretty(value)?)?,
+        }
+        Ok(())
+    }
+
     /// Shows a list: as JSON, or by `line` for each of its values.
     ///
     /// # Errors
@@ -52,10 +65,19 @@ impl Output {
 ///
 /// The system's, but for a reader that has gone.
 pub fn write_line(text: &str) -> io::Result<()> {
+    is_read(text).map(drop)
+}
+
+/// Writes a line where there is no end of them: false when the reader has gone.
+///
+/// # Errors
+///
+/// The system's.
+pub fn is_read(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => done,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
     }
 }
 

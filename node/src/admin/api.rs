@@ -34,7 +34,7 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    fn new(status: StatusCode, error: impl fmt::Display) -> Self {
+    pub(super) fn new(status: StatusCode, error: impl fmt::Display) -> Self {
         Self {
             status,
             error: error.to_string(),
@@ -84,15 +84,16 @@ impl From<OperationError> for ApiError {
     }
 }
 
-type Answer<T> = Result<Json<T>, ApiError>;
+/// What a handler answers with.
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 /// Which part of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Range {
-    after: Option<String>,
+pub(super) struct Range {
+    pub(super) after: Option<String>,
     #[serde(default = "page_entries_max")]
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 fn page_entries_max() -> usize {

@@ -7,7 +7,11 @@
 //! There is no TLS here, so the address is a loopback one by default.
 
 mod api;
+mod events;
+mod feed;
+mod health;
 mod probes;
+mod quota;
 mod token;
 
 use std::fmt::Debug;
@@ -21,13 +25,17 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpServer, ResponseError, web};
 use anyhow::Context;
 use async_trait::async_trait;
+use mailhorn_core::drain::DrainWatch;
+use mailhorn_core::events::FeedHub;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::operations::Operations;
+use crate::operations::listening::EventOperations;
 use crate::private_files;
 use crate::settings::sections::Admin;
 pub use api::{ErrorBody, IMPORT_USERS_MAX};
+pub use health::{Component, Health, Status};
 pub use token::Token;
 
 /// The token's file in the data folder.
@@ -86,12 +94,18 @@ impl Readiness {
 pub struct AdminParts {
     /// What the API does.
     pub operations: Operations,
+    /// What it does with groups of listeners.
+    pub events: EventOperations,
+    /// Where its clients follow what happens.
+    pub feed: FeedHub,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
     /// What `/actors` shows.
     pub actors: Arc<dyn ActorsView>,
     /// What `/readyz` shows.
     pub readiness: Readiness,
+    /// The node's end: answers that never end by themselves end with it.
+    pub drain: DrainWatch,
     /// Limits.
     pub limits: Admin,
     /// Where the token and the address are written.
@@ -148,7 +162,11 @@ fn routes(config: &mut web::ServiceConfig, parts: AdminParts, token: Token) {
         .service(
             web::scope("/api/v1")
                 .wrap(from_fn(authorized))
-                .configure(api::routes),
+                .configure(api::routes)
+                .configure(events::routes)
+                .configure(feed::routes)
+                .configure(quota::routes)
+                .configure(health::routes),
         )
         .default_service(web::to(api::no_such_resource));
 }

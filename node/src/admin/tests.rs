@@ -5,13 +5,19 @@ use std::sync::Arc;
 use actix_web::App;
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
-use mailhorn_ports::memory::MemoryStore;
 use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::operations::tests::{deliver, operations};
+use crate::operations::tests::deliver;
 use crate::settings::Sources;
+
+mod events;
+mod feed;
+mod quota;
+mod world;
+
+use world::World;
 
 #[derive(Debug)]
 struct NoActors;
@@ -23,14 +29,17 @@ impl ActorsView for NoActors {
     }
 }
 
-fn parts(store: &MemoryStore, data_dir: &Path) -> AdminParts {
+fn parts(world: &World, data_dir: &Path) -> AdminParts {
     let mut registry = Registry::with_prefix("mailhorn");
     registry.register("things", "Things", Counter::<u64>::default());
     AdminParts {
-        operations: operations(store),
+        operations: world.operations(),
+        events: world.events(),
+        feed: world.feed.clone(),
         registry: Arc::new(registry),
         actors: Arc::new(NoActors),
         readiness: Readiness::default(),
+        drain: world.watch.clone(),
         limits: Sources::default().load().unwrap().admin,
         data_dir: data_dir.to_path_buf(),
     }
@@ -38,17 +47,20 @@ fn parts(store: &MemoryStore, data_dir: &Path) -> AdminParts {
 
 /// A server, and what is said to it.
 struct Dialogue {
+    world: World,
     parts: AdminParts,
     token: Token,
     _folder: tempfile::TempDir,
 }
 
 impl Dialogue {
-    fn new() -> Self {
+    async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let token = Token::of_folder(folder.path()).unwrap();
+        let world = World::start().await;
         Self {
-            parts: parts(&MemoryStore::new(), folder.path()),
+            parts: parts(&world, folder.path()),
+            world,
             token,
             _folder: folder,
         }
@@ -85,7 +97,7 @@ impl Dialogue {
 
 #[actix_web::test]
 async fn only_who_holds_the_token_gets_at_the_api_and_the_actors() {
-    let server = Dialogue::new();
+    let server = Dialogue::new().await;
     for path in ["/actors", "/api/v1/users", "/api/v1/nothing"] {
         for authorization in [None, Some("Bearer 00"), Some("Basic x")] {
             let mut request = TestRequest::with_uri(path);
@@ -107,7 +119,7 @@ async fn only_who_holds_the_token_gets_at_the_api_and_the_actors() {
 
 #[actix_web::test]
 async fn probes_and_metrics_are_open_and_readiness_has_a_reason() {
-    let server = Dialogue::new();
+    let server = Dialogue::new().await;
     let ask = async |path: &str| server.ask(TestRequest::with_uri(path)).await;
     assert_eq!(ask("/livez").await.0, StatusCode::OK);
     assert_eq!(
@@ -134,7 +146,7 @@ async fn probes_and_metrics_are_open_and_readiness_has_a_reason() {
 
 #[actix_web::test]
 async fn domains_and_users_are_made_listed_and_removed() {
-    let server = Dialogue::new();
+    let server = Dialogue::new().await;
     let (post, get, put, delete) = (Method::POST, Method::GET, Method::PUT, Method::DELETE);
     let domain = json!({ "name": "example.org" });
     assert_eq!(
@@ -197,7 +209,7 @@ async fn domains_and_users_are_made_listed_and_removed() {
 
 #[actix_web::test]
 async fn a_request_that_makes_no_sense_gets_an_error_as_json_without_what_it_held() {
-    let server = Dialogue::new();
+    let server = Dialogue::new().await;
     let mistyped = Some(json!({ "address": "a@example.org", "passwrd": "hunter2" }));
     let (status, body) = server.api(Method::POST, "/users", mistyped).await;
     assert_eq!(status, 400);
@@ -224,8 +236,8 @@ async fn a_server_leaves_its_address_and_token_for_the_commands_and_nobody_else(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let store = MemoryStore::new();
-    let server = start(parts(&store, folder.path()), vec![listener]).unwrap();
+    let world = World::start().await;
+    let server = start(parts(&world, folder.path()), vec![listener]).unwrap();
     let handle = server.handle();
     let served = actix_web::rt::spawn(server);
     for file in [TOKEN_FILE, ADDRESS_FILE] {

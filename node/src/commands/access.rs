@@ -42,7 +42,7 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
-    fn run<T>(
+    pub(super) fn run<T>(
         &self,
         operation: impl AsyncFnOnce(&Operations) -> Result<T, OperationError>,
     ) -> anyhow::Result<T> {
@@ -109,10 +109,12 @@ impl Access {
 
     pub(super) fn set_password(&self, address: &str, password: &Password) -> anyhow::Result<()> {
         match self {
-            Self::Running(client) => client.put(
-                &["users", address, "password"],
-                &json!({ "password": password.0 }),
-            ),
+            Self::Running(client) => client
+                .put(
+                    &["users", address, "password"],
+                    &json!({ "password": password.0 }),
+                )
+                .map(drop),
             Self::Stopped(stopped) => {
                 stopped.run(async |operations| operations.set_password(address, &password.secret()).await)
             }
@@ -195,7 +197,21 @@ fn running(settings: &Settings) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-fn all_pages<T>(page: impl Fn(Option<&str>) -> anyhow::Result<Page<T>>) -> anyhow::Result<Vec<T>> {
+/// The node that runs on this data folder, for what only a running node can do.
+pub(super) fn running_node(settings: &Settings) -> anyhow::Result<Client> {
+    let data_dir = &settings.node.data_dir;
+    let client = Client::of_folder(data_dir)
+        .and_then(|client| client.check().map(|()| client))
+        .with_context(|| {
+            format!(
+                "no node runs on {}: only a running one can do this",
+                data_dir.display()
+            )
+        })?;
+    Ok(client)
+}
+
+pub(super) fn all_pages<T>(page: impl Fn(Option<&str>) -> anyhow::Result<Page<T>>) -> anyhow::Result<Vec<T>> {
     let mut all = Vec::new();
     let mut after: Option<String> = None;
     loop {
@@ -208,6 +224,6 @@ fn all_pages<T>(page: impl Fn(Option<&str>) -> anyhow::Result<Page<T>>) -> anyho
     }
 }
 
-fn query(after: Option<&str>) -> Vec<(&'static str, &str)> {
+pub(super) fn query(after: Option<&str>) -> Vec<(&'static str, &str)> {
     after.map(|after| ("after", after)).into_iter().collect()
 }

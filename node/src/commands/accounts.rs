@@ -95,7 +95,10 @@ pub(super) fn mailbox(command: MailboxCommand, settings: &Settings) -> anyhow::R
     })
 }
 
-fn with(settings: &Settings, work: impl FnOnce(&Access) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
+pub(super) fn with(
+    settings: &Settings,
+    work: impl FnOnce(&Access) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
     let access = Access::open(settings)?;
     let done = work(&access);
     // What failed first is what is told.
@@ -104,7 +107,7 @@ fn with(settings: &Settings, work: impl FnOnce(&Access) -> anyhow::Result<()>) -
     Ok(Exit::Done)
 }
 
-fn output(shown: Shown) -> Output {
+pub(super) fn output(shown: Shown) -> Output {
     Output::new(if shown.json { Form::Json } else { Form::Text })
 }
 

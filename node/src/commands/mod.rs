@@ -3,9 +3,13 @@
 mod access;
 mod accounts;
 mod config;
+mod dead_letters;
 mod demo;
+mod events;
+mod quota;
 mod sample_mail;
 mod serve;
+mod tail;
 
 use clap::Parser;
 
@@ -34,6 +38,8 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Domain(command) => accounts::domain(command, &sources.load()?),
         Command::User(command) => accounts::user(command, &sources.load()?),
         Command::Mailbox(command) => accounts::mailbox(command, &sources.load()?),
+        Command::Quota(command) => quota::quota(command, &sources.load()?),
+        Command::Events(command) => events::events(command, &sources.load()?),
         Command::Config(command) => config::config(command, &sources),
         Command::Salvage => salvage(&sources.load()?),
     }

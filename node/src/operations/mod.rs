@@ -1,11 +1,18 @@
-//! What an administrator does: domains, accounts, mailboxes. One implementation for the HTTP API of a running node
+//! What an administrator does: domains, accounts, mailboxes, quotas, dead letters. One implementation for the HTTP API of a running node
 //! and for the commands on a stopped one.
 //!
 //! Names are taken as people write them and made canonical here.
 
+pub mod listening;
 pub mod offline;
 pub mod passwd_file;
+pub mod quota;
 pub mod views;
+
+mod announcements;
+mod letters;
+
+pub use letters::group_name;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,11 +21,13 @@ use async_trait::async_trait;
 use mailhorn_core::auth::{Authenticator, NewPasswordError};
 use mailhorn_events::{MailboxId, MessageId};
 use mailhorn_ports::{
-    Account, Change, Credentials, Directory, DirectoryError, Expunge, Ids, MailStore, NewAccount, StoreError,
+    Account, Change, Credentials, Directory, DirectoryError, Expunge, GroupStore, Ids, MailStore, NewAccount,
+    StoreError, Writer,
 };
 use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain};
 
+use quota::Quota;
 use views::{Domain as DomainView, Imported, Mailbox, Message, NewUser, Page, Removed, User};
 
 /// The most entries of a page, and what a page has unless fewer are asked for.
@@ -110,17 +119,6 @@ impl Hashing for Authenticator {
     }
 }
 
-/// Makes a change through the one writer of the log.
-#[async_trait]
-pub trait Writer: Debug + Send + Sync {
-    /// Returns when the change is durable.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`]: it may be, now or later.
-    async fn write(&self, change: Change) -> Result<(), StoreError>;
-}
-
 /// The operations. Clones share what they work on.
 #[derive(Debug, Clone)]
 pub struct Operations {
@@ -128,6 +126,10 @@ pub struct Operations {
     pub directory: Arc<dyn Directory>,
     /// Mail.
     pub store: Arc<dyn MailStore>,
+    /// Dead letters.
+    pub groups: Arc<dyn GroupStore>,
+    /// Quotas.
+    pub quota: Quota,
     /// Names and stamps.
     pub ids: Ids,
     /// Passwords.
@@ -230,6 +232,10 @@ impl Operations {
         };
         let account = self.directory.add_account(account).await?;
         self.hashing.accounts_changed();
+        if let Err(error) = self.announce_inbox(&account).await {
+            // The account is there and takes mail; undoing that would be worse than an event that nobody heard.
+            tracing::warn!(account = %account.id, %error, "nobody is told of a new mailbox");
+        }
         Ok(User::from(&*account))
     }
 
@@ -284,6 +290,8 @@ impl Operations {
 
     async fn empty_and_forget(&self, account: &Account) -> Result<u64, StoreError> {
         let messages = self.empty(account).await?;
+        // Before the account is forgotten: after a crash between the two it is told again.
+        self.announce_inbox_gone(account).await?;
         self.directory.forget_removed(account.id).await?;
         Ok(messages)
     }
@@ -416,7 +424,12 @@ impl Operations {
         })
     }
 
-    async fn account(&self, text: &str) -> Result<Arc<Account>, OperationError> {
+    /// An account that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationError`].
+    pub async fn account(&self, text: &str) -> Result<Arc<Account>, OperationError> {
         let address = address(text)?.to_string();
         let account = self.directory.account(&address).await?;
         account.ok_or_else(|| DirectoryError::NotFound(address).into())
@@ -429,6 +442,18 @@ fn domain(text: &str) -> Result<Domain, OperationError> {
 
 fn address(text: &str) -> Result<Address, OperationError> {
     Address::parse(text).map_err(|error| OperationError::Invalid(format!("{text:?} is no address: {error}")))
+}
+
+/// A mailbox's id as people write it. Whether there is such a mailbox is another question.
+///
+/// # Errors
+///
+/// [`OperationError::Invalid`].
+pub fn mailbox_id(text: &str) -> Result<MailboxId, OperationError> {
+    let id = text
+        .parse()
+        .map_err(|_| OperationError::Invalid(format!("{text:?} is no mailbox id")))?;
+    Ok(MailboxId(id))
 }
 
 fn message_id(text: &str) -> Result<MessageId, OperationError> {

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use mailhorn_core::auth::{Argon2Cost, NewPasswordError, passwords};
 use mailhorn_embedded::{EmbeddedStore, OpenError, Surroundings};
 use mailhorn_events::{Generation, Stamp};
-use mailhorn_ports::{Change, Credentials, Group, Ids, MailStore, StoreError};
+use mailhorn_ports::{Change, Credentials, Group, Ids, MailStore, StoreError, Writer};
 use mailhorn_sasl::Secret;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::{Hashing, Operations, Writer};
+use super::quota::Quota;
+use super::{Hashing, Operations};
 use crate::clock::{OsRandom, SystemClock};
 use crate::private_files;
 use crate::settings::Settings;
@@ -73,6 +74,8 @@ impl Offline {
         let operations = Operations {
             directory: shared.clone(),
             store: shared.clone(),
+            groups: shared.clone(),
+            quota: Quota::of_settings(settings, shared.clone()),
             writer: Arc::new(SoleWriter::new(shared, ids.clone())),
             hashing: Arc::new(hashing),
             ids,

@@ -8,9 +8,11 @@ use mailhorn_ports::{Change, Delivery, Directory, Ids, MailStore, Octets, Recipi
 use mailhorn_sasl::{ITERATIONS_MIN, Secret};
 
 use super::offline::{InPlace, SoleWriter};
+use super::quota::Quota;
 use super::views::NewUser;
 use super::{OperationError, Operations};
 use crate::clock::{OsRandom, SystemClock};
+use crate::settings::Sources;
 
 /// Operations on a store in memory, with password hashes that cost next to nothing.
 pub(crate) fn operations(store: &MemoryStore) -> Operations {
@@ -24,6 +26,8 @@ pub(crate) fn operations(store: &MemoryStore) -> Operations {
     Operations {
         directory: shared.clone(),
         store: shared.clone(),
+        groups: shared.clone(),
+        quota: Quota::of_settings(&Sources::default().load().unwrap(), shared.clone()),
         writer: Arc::new(SoleWriter::new(shared, ids.clone())),
         hashing: Arc::new(InPlace {
             ids: ids.clone(),

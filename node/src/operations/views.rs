@@ -1,11 +1,17 @@
 //! Domains, accounts and mailboxes as they are shown, in JSON and to people. Never a credential.
 
+mod listening;
+
 use mailhorn_events::Stamp;
 use mailhorn_ports::{Account, ViewRow};
 use mailhorn_sasl::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp;
+pub use listening::{
+    DeadLetter, DeadLetterContent, DeadLetterGroup, Group, GroupLog, GroupMode, GroupScope, GroupState,
+    Limits, Quota, Redelivered, Removals,
+};
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

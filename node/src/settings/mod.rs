@@ -17,7 +17,10 @@ pub use problem::{Problem, Problems};
 pub use table::Entry;
 pub use value::{Lock, LogFormat, Plaintext, Scram, Threads};
 
-use sections::{Admin, Auth, Events, Lmtp, Log, Mailbox, Net, Node, Pop3, Smtp, Store, Tls};
+use sections::{
+    Admin, Auth, Events, Feed, Lmtp, Log, Mailbox, Net, Node, OperationLog, Pop3, Quota, Smtp, Store, Tls,
+    Webhook,
+};
 use table::settings;
 
 settings!(
@@ -41,6 +44,14 @@ settings!(
     mailbox: Mailbox,
     /// `[events]`
     events: Events,
+    /// `[feed]`
+    feed: Feed,
+    /// `[quota]`
+    quota: Quota,
+    /// `[operation_log]`
+    operation_log: OperationLog,
+    /// `[webhook]`
+    webhook: Webhook,
     /// `[admin]`
     admin: Admin,
     /// `[log]`

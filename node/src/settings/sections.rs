@@ -8,10 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mailhorn_ports::GroupName;
 use mailhorn_smtp::{Address, Domain};
 
 use super::table::section;
-use super::value::{Backend, ByteSize, Levels, Lock, LogFormat, NodeName, Plaintext, Scram, Threads};
+use super::value::{
+    Backend, ByteSize, EventKind, HttpUrl, Levels, Lock, LogFormat, NodeName, Percent, Plaintext, Scram,
+    Threads,
+};
 
 section!(
     /// Which node this is, and where it keeps what it has.
@@ -211,10 +215,88 @@ section!(
 );
 
 section!(
-    /// The log of what happened in mailboxes.
+    /// Events: the log of what happened in mailboxes, and how listeners get it.
     Events {
         /// How long the log keeps what somebody has not read yet. What everybody has read goes at once.
         retention: Duration = "7d", "1h" to "365d";
+        /// How long a reply waits for listeners that want to have an event before it leaves.
+        sync_timeout: Duration = "250ms", "1ms" to "10s";
+        /// How many events one listener may have in its hands at a time.
+        concurrency: u32 = "10", "1" to "1000";
+        /// How long a listener may take over an event before that counts as a failure.
+        execution_timeout: Duration = "1m", "1s" to "1h";
+        /// How often dead letters are given to their groups again by themselves. 0: never, an operator does it.
+        redeliver_every: Duration = "0", "0" to "30d";
+        /// How many dead letters of a group are given to it again each time, also by hand where no limit is named. Of
+        /// more than 100, those that fail again hold up the group's new events.
+        redeliver_limit: u32 = "100", "1" to "1000000";
+        /// Groups whose dead letters leave the node healthy in `/api/v1/health`.
+        ignored_groups: Vec<GroupName> = "";
+    }
+);
+
+section!(
+    /// The live feed: what happens in a mailbox or to a user, as server-sent events (`/api/v1/events`,
+    /// `mailhorn events tail`).
+    Feed {
+        /// Memory for events of the recent past, with which a client that was away goes on where it was. All feeds
+        /// share it.
+        memory: ByteSize = "8MiB", "64KiB" to "4GiB";
+        /// How long the past of a feed is kept after its last client has gone.
+        linger: Duration = "1m", "0" to "24h";
+        /// How many clients may follow feeds. Further ones are refused. Each is a connection of
+        /// `admin.max_connections`.
+        max_clients: u32 = "100", "1" to "9000";
+    }
+);
+
+section!(
+    /// How much users and domains may hold. What `mailhorn quota set` says of one of them goes before this. A message
+    /// beyond is answered with 452 (on LMTP too), so that its sender tries again.
+    Quota {
+        /// Whether quotas are looked at.
+        enabled: bool = "true";
+        /// How many messages a user may have. Empty: any number.
+        user_messages: Option<u64> = "";
+        /// How much the messages of a user may hold together. Empty: any size.
+        user_size: Option<ByteSize> = "";
+        /// How many messages the users of a domain may have together. Empty: any number.
+        domain_messages: Option<u64> = "";
+        /// How much the messages of a domain's users may hold together. Empty: any size.
+        domain_size: Option<ByteSize> = "";
+        /// At which parts of a limit, in percent, an event says that usage crossed it, in either direction. An empty
+        /// list: none.
+        thresholds: Vec<Percent> = "80,95,100";
+        /// How long the limits of a user or a domain are remembered. A change made by this node holds at once.
+        refresh: Duration = "5s", "100ms" to "1h";
+    }
+);
+
+section!(
+    /// A file with one line of JSON for each event, as the live feed has it.
+    OperationLog {
+        /// Whether it is written.
+        enabled: bool = "false";
+        /// The file. It is added to, and opened anew when it was moved away. Empty: `operations.jsonl` in the data
+        /// folder.
+        path: Option<PathBuf> = "";
+    }
+);
+
+section!(
+    /// Events are sent to another program by HTTP: each as a POST of JSON, as the live feed has it, signed with the
+    /// secret. They are sent again until they were taken: a receiver knows by the event's id what it had already.
+    Webhook {
+        /// Where to. Empty: off.
+        url: Option<HttpUrl> = "";
+        /// A file with the secret that signs what is sent. Needed where `webhook.url` is set.
+        secret_file: Option<PathBuf> = "";
+        /// Kinds of event that are sent. An empty list: all.
+        events: Vec<EventKind> = "";
+        /// How long the receiver may take to answer.
+        timeout: Duration = "10s", "100ms" to "5m";
+        /// How many events may be on their way at a time.
+        concurrency: u32 = "10", "1" to "1000";
     }
 );
 
@@ -229,8 +311,8 @@ section!(
         max_request_size: ByteSize = "1MiB", "64KiB" to "64MiB";
         /// How long a client may take to send the head of a request.
         request_timeout: Duration = "10s", "1s" to "5m";
-        /// How many connections may be open. Further ones wait.
-        max_connections: u32 = "64", "1" to "10000";
+        /// How many connections may be open. Further ones wait. Each client of a feed (`feed.max_clients`) has one.
+        max_connections: u32 = "256", "1" to "10000";
     }
 );
 

@@ -245,6 +245,49 @@ fn combinations_that_cannot_work_are_refused_by_the_setting_to_change() {
 }
 
 #[test]
+fn listeners_that_cannot_work_together_are_refused_by_the_setting_to_change() {
+    let with_webhook = |s: &mut Settings| {
+        s.webhook.url = Value::parse("http://127.0.0.1:8080/hook");
+        s.webhook.secret_file = Some(PathBuf::from("secret"));
+    };
+    assert_eq!(complaint(with_webhook), [""; 0]);
+    assert_eq!(
+        complaint(|s| {
+            with_webhook(s);
+            s.webhook.secret_file = None;
+        }),
+        ["webhook.secret_file"]
+    );
+    assert_eq!(
+        complaint(|s| {
+            with_webhook(s);
+            s.webhook.url = None;
+        }),
+        ["webhook.url"]
+    );
+    assert_eq!(
+        complaint(|s| {
+            with_webhook(s);
+            s.webhook.timeout = s.events.execution_timeout;
+        }),
+        ["webhook.timeout"]
+    );
+    assert_eq!(
+        complaint(|s| s.events.redeliver_every = Duration::from_secs(1)),
+        ["events.redeliver_every"]
+    );
+    assert_eq!(
+        complaint(|s| s.feed.max_clients = s.admin.max_connections),
+        ["feed.max_clients"]
+    );
+    assert_eq!(
+        complaint(|s| (s.feed.max_clients, s.admin.listen) = (9_000, Vec::new())),
+        [""; 0],
+        "nobody can follow a feed"
+    );
+}
+
+#[test]
 fn the_self_signed_certificate_is_for_this_machine_alone() {
     let outside = || vec!["192.0.2.1:110".parse().unwrap()];
     assert_eq!(complaint(|s| s.pop3.listen_tls = outside()), ["pop3.listen_tls"]);

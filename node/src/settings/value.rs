@@ -3,6 +3,9 @@
 //! Every value can be written as one text, so that the environment, the file and the default in the table of
 //! settings share one parser. A list is written with commas there, or as a TOML array.
 
+mod choices;
+mod listening;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -12,6 +15,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mailhorn_smtp::{Address, Domain};
 use tracing::level_filters::LevelFilter;
+
+pub use choices::{Backend, Lock, LogFormat, Plaintext, Scram};
+pub use listening::{EventKind, HttpUrl, Percent};
 
 /// What a source says, before anybody knows what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,9 +108,29 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-impl Value for u32 {
+macro_rules! whole_number {
+    ($($number:ty),*) => {
+        $(impl Value for $number {
+            fn allowed() -> String {
+                "a whole number".to_owned()
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+
+            fn to_toml(&self) -> String {
+                self.to_string()
+            }
+        })*
+    };
+}
+
+whole_number!(u32, u64);
+
+impl Value for bool {
     fn allowed() -> String {
-        "a whole number".to_owned()
+        "true or false".to_owned()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -406,86 +432,6 @@ fn is_module(text: &str) -> bool {
             .bytes()
             .all(|octet| octet.is_ascii_alphanumeric() || b"_:".contains(&octet))
 }
-
-/// A setting that is one of a few words.
-macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
-
-        impl Value for $name {
-            fn allowed() -> String {
-                [$(concat!("\"", $word, "\"")),*].join(" or ")
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                match text {
-                    $($word => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-
-            fn to_toml(&self) -> String {
-                match self {
-                    $(Self::$variant => quoted($word),)*
-                }
-            }
-        }
-    };
-}
-
-choice!(
-    /// Where mail is kept.
-    Backend {
-        /// In the data folder.
-        Embedded = "embedded",
-    }
-);
-
-choice!(
-    /// How many sessions may have a maildrop open.
-    Lock {
-        /// One.
-        Exclusive = "exclusive",
-        /// As many as the limit of sessions a user.
-        Shared = "shared",
-    }
-);
-
-choice!(
-    /// Where a password may pass in clear.
-    Plaintext {
-        /// From the machine itself.
-        Loopback = "loopback",
-        /// Nowhere: only inside TLS.
-        Never = "never",
-        /// Everywhere.
-        Always = "always",
-    }
-);
-
-choice!(
-    /// When SCRAM is offered.
-    Scram {
-        /// While every account that may log in has keys for it.
-        Auto = "auto",
-        /// Always.
-        On = "on",
-        /// Never.
-        Off = "off",
-    }
-);
-
-choice!(
-    /// How the log is written.
-    LogFormat {
-        /// Lines for people.
-        Text = "text",
-        /// One JSON object a line.
-        Json = "json",
-    }
-);
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,10 @@ use super::{Problem, Problems, Settings};
 
 /// Within this time a peer that is gone is found out, whatever the single settings are.
 const GONE_PEER_TIME_MAX: Duration = Duration::from_secs(90);
+/// Dead letters that are given out again come back after the pauses of their tries, so that more often is no use.
+const REDELIVER_EVERY_MIN: Duration = Duration::from_secs(10);
+/// Connections of the admin server that feeds leave for commands, metrics and probes.
+const ADMIN_CONNECTIONS_FREE_MIN: u32 = 16;
 
 impl Settings {
     /// Checks the combinations.
@@ -21,6 +25,7 @@ impl Settings {
         self.verify_certificate(&mut problems);
         self.verify_listeners(&mut problems);
         self.verify_times(&mut problems);
+        self.verify_events(&mut problems);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -115,6 +120,50 @@ impl Settings {
                 net.keepalive_idle.to_toml(),
                 why,
             ));
+        }
+    }
+}
+
+impl Settings {
+    fn verify_events(&self, problems: &mut Vec<Problem>) {
+        let (events, webhook) = (&self.events, &self.webhook);
+        if !events.redeliver_every.is_zero() && events.redeliver_every < REDELIVER_EVERY_MIN {
+            let why = format!(
+                "letters that can't be delivered come back later than that; set at least {}, or 0 for never",
+                REDELIVER_EVERY_MIN.to_toml()
+            );
+            let value = events.redeliver_every.to_toml();
+            problems.push(combination("events.redeliver_every", value, why));
+        }
+        match (&webhook.url, &webhook.secret_file) {
+            (Some(_), None) => {
+                let why =
+                    "webhook.url is set without it; set it to a file with the secret that signs what is sent";
+                problems.push(combination(
+                    "webhook.secret_file",
+                    webhook.secret_file.to_toml(),
+                    why,
+                ));
+            }
+            (None, Some(_)) => {
+                let why = "webhook.secret_file is set without it; set it to where events are to be sent";
+                problems.push(combination("webhook.url", webhook.url.to_toml(), why));
+            }
+            _ => {}
+        }
+        if webhook.url.is_some() && webhook.timeout >= events.execution_timeout {
+            // Else a receiver that is away would look like an event that can't be handled, and end in a dead letter.
+            let why = "events.execution_timeout gives the call up before it; set it below that";
+            problems.push(combination("webhook.timeout", webhook.timeout.to_toml(), why));
+        }
+        let free = self.admin.max_connections.saturating_sub(self.feed.max_clients);
+        if !self.admin.listen.is_empty() && free < ADMIN_CONNECTIONS_FREE_MIN {
+            let why = format!(
+                "each client has a connection of admin.max_connections; leave {ADMIN_CONNECTIONS_FREE_MIN} of them for \
+                 commands, metrics and probes"
+            );
+            let value = self.feed.max_clients.to_toml();
+            problems.push(combination("feed.max_clients", value, why));
         }
     }
 }

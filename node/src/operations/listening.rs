@@ -1,0 +1,209 @@
+//! Groups of listeners on a running node: where they are, and dead letters that they get again.
+
+use std::sync::Arc;
+
+use mailhorn_core::events::{EventBus, RedeliverError, RegisteredGroup};
+use mailhorn_ports::{GroupName, GroupStore, KnownGroup, MailStore, StoreError};
+
+use super::OperationError;
+use super::letters::event_id;
+use super::views::{Group, GroupLog, GroupState, Redelivered};
+
+/// What is done with groups. Clones share it.
+#[derive(Debug, Clone)]
+pub struct EventOperations {
+    /// Where groups are registered.
+    pub bus: EventBus,
+    /// What they leave in the store.
+    pub groups: Arc<dyn GroupStore>,
+    /// The logs.
+    pub mail: Arc<dyn MailStore>,
+    /// Dead letters of a group that are given out at a time, where no limit is named (`events.redeliver_limit`).
+    pub redeliver_limit: usize,
+    /// Groups whose dead letters mean no harm (`events.ignored_groups`).
+    pub ignored_groups: Vec<GroupName>,
+}
+
+impl From<RedeliverError> for OperationError {
+    fn from(error: RedeliverError) -> Self {
+        let told = error.to_string();
+        match error {
+            RedeliverError::NotFound(_) => Self::NotFound(told),
+            RedeliverError::NotRegistered(_) | RedeliverError::Unreadable(_) => Self::Conflict(told),
+            RedeliverError::Store(_) => Self::Unavailable(told),
+        }
+    }
+}
+
+impl EventOperations {
+    /// All groups, by name: those that are registered here, and those that the store knows and nobody runs.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationError`].
+    pub async fn groups(&self) -> Result<Vec<Group>, OperationError> {
+        let dead = self.groups.groups_with_dead_letters().await?;
+        let letters = |name: &GroupName| {
+            dead.iter()
+                .find(|(group, _)| group == name)
+                .map_or(0, |(_, n)| *n)
+        };
+        let mut shown = Vec::new();
+        let registered = self.bus.groups();
+        let mut stored = Vec::with_capacity(registered.len());
+        for group in registered {
+            let stored_as = self.bus.stored_as(&group.name);
+            shown.push(registered_group(&group, letters(&stored_as)));
+            stored.push(stored_as);
+        }
+        for known in self.groups.groups().await? {
+            if !stored.contains(&known.name) {
+                let letters = letters(&known.name);
+                shown.push(self.known_group(known, letters).await?);
+            }
+        }
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(shown)
+    }
+
+    /// A group that nobody runs: its lag is what the log keeps for it.
+    async fn known_group(&self, known: KnownGroup, dead_letters: u64) -> Result<Group, StoreError> {
+        let (mut logs, mut parked) = (Vec::new(), 0);
+        for (log, cursor) in self.groups.cursors(&known.name).await? {
+            parked += self.groups.parked(&known.name, log).await?.len();
+            logs.push(GroupLog {
+                log: log.to_string(),
+                finished: cursor.finished(),
+                end: self.mail.log_end(log).await?,
+            });
+        }
+        Ok(Group {
+            name: known.name.to_string(),
+            scope: None,
+            mode: None,
+            state: GroupState::NotRegistered,
+            why: None,
+            lag: logs.iter().map(GroupLog::lag).sum(),
+            late: false,
+            logs,
+            parked,
+            dead_letters,
+        })
+    }
+
+    /// Forgets a group, so that the log is kept for it no longer. Its dead letters stay.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationError`]: also for one that is registered here, for it would be known again at once.
+    pub async fn forget(&self, group: &GroupName) -> Result<(), OperationError> {
+        if self.registered(group).is_some() {
+            let told = format!("{group} is registered on this node: switch its listener off first");
+            return Err(OperationError::Conflict(told));
+        }
+        if !self
+            .groups
+            .groups()
+            .await?
+            .iter()
+            .any(|known| known.name == *group)
+        {
+            return Err(OperationError::NotFound(format!("there is no group {group}")));
+        }
+        Ok(self.groups.forget_group(group).await?)
+    }
+
+    /// What a group's letters are found by: the name that it has in the store.
+    #[must_use]
+    pub fn stored_as(&self, group: &GroupName) -> GroupName {
+        self.bus.stored_as(group)
+    }
+
+    /// Gives a dead letter to its group again.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationError`].
+    pub async fn redeliver(&self, group: &GroupName, id: &str) -> Result<(), OperationError> {
+        let registered = self.registered(group);
+        Ok(self
+            .bus
+            .redeliver(registered.as_ref().unwrap_or(group), event_id(id)?)
+            .await?)
+    }
+
+    /// Gives dead letters of a group to it again.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationError`]: some may have been given.
+    pub async fn redeliver_group(
+        &self,
+        group: &GroupName,
+        limit: Option<usize>,
+    ) -> Result<Redelivered, OperationError> {
+        let registered = self.registered(group);
+        let limit = limit.unwrap_or(self.redeliver_limit);
+        let letters = self
+            .bus
+            .redeliver_all(registered.as_ref().unwrap_or(group), limit)
+            .await?;
+        Ok(Redelivered {
+            group: group.to_string(),
+            letters,
+            error: None,
+        })
+    }
+
+    /// Gives dead letters of every group to it again, at most `limit` of each. One that can't get them is told with the
+    /// reason and stops no other.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationError`]: nothing was given.
+    pub async fn redeliver_all(&self, limit: Option<usize>) -> Result<Vec<Redelivered>, OperationError> {
+        let mut told = Vec::new();
+        for (group, _) in self.groups.groups_with_dead_letters().await? {
+            let redelivered = self.redeliver_group(&group, limit).await;
+            told.push(redelivered.unwrap_or_else(|error| Redelivered {
+                group: group.to_string(),
+                letters: 0,
+                error: Some(error.to_string()),
+            }));
+        }
+        Ok(told)
+    }
+
+    /// The name under which a group is registered here that has this name, there or in the store.
+    fn registered(&self, group: &GroupName) -> Option<GroupName> {
+        let names = self.bus.groups().into_iter().map(|registered| registered.name);
+        let mut named = names.filter(|name| name == group || self.bus.stored_as(name) == *group);
+        named.next()
+    }
+}
+
+fn registered_group(group: &RegisteredGroup, dead_letters: u64) -> Group {
+    let status = &group.status;
+    let state = match (group.rebuilding, &status.why) {
+        (true, _) => GroupState::Rebuilding,
+        (false, Some(_)) => GroupState::Stopped,
+        (false, None) => GroupState::Running,
+    };
+    let logs = status.logs.iter().map(|log| GroupLog {
+        log: log.log.to_string(),
+        finished: log.finished,
+        end: log.end,
+    });
+    Group {
+        name: group.name.to_string(),
+        scope: Some(group.scope.into()),
+        mode: Some(group.mode.into()),
+        state,
+        why: status.why.clone(),
+        lag: status.lag(),
+        late: status.late,
+        logs: logs.collect(),
+        parked: status.parked,
+        dead_letters,
+    }
+}

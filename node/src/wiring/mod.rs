@@ -1,0 +1,337 @@
+//! How settings become a node: the store, the log, the actors, the sockets; and how they end in the other order.
+
+mod events;
+pub(crate) mod log_writer;
+mod redelivery;
+mod services;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use anyhow::Context as _;
+use mailhorn_core::admission::Admission;
+use mailhorn_core::auth::Authenticator;
+use mailhorn_core::drain::{self, Drain, DrainWatch};
+use mailhorn_core::events::Dispatch;
+use mailhorn_core::log::{self, Log, LogDeps, LogHandle, LogOptions};
+use mailhorn_core::mailbox::Mailboxes;
+use mailhorn_core::metrics::Metrics;
+use mailhorn_core::observe::Kinds;
+use mailhorn_core::quota::Quotas;
+use mailhorn_core::supervisor::{Supervise, Supervisor};
+use mailhorn_events::Generation;
+use mailhorn_ports::{Clock, Directory, GroupStore, Ids, MailStore, QuotaStore, Random, Writer};
+use rustls::ServerConfig;
+use tokio::sync::mpsc;
+
+use crate::admin::{self, AdminParts, Readiness, State};
+use crate::clock::{OsRandom, SystemClock};
+use crate::listeners::{Addresses, Listeners};
+use crate::operations::listening::EventOperations;
+use crate::operations::quota::Quota;
+use crate::operations::{Operations, offline};
+use crate::settings::Settings;
+use crate::tls;
+
+use events::Listening;
+use log_writer::{KindsView, LogWriter};
+use services::MailListeners;
+
+/// How often the end of the last sessions is looked for.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// What sessions get beyond the deadline to say good-bye.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct NodeHandle {
+    addresses: Addresses,
+    ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl NodeHandle {
+    /// Where it can be reached.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Returns when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it did not end well: a part could not be kept alive, or not everything was made durable.
+    pub async fn finished(self) -> anyhow::Result<()> {
+        self.ended.await.context("the node's own task ended")?
+    }
+}
+
+/// Starts a node. Returns when everything accepts; the node ends well after `shutdown` resolves.
+///
+/// # Errors
+///
+/// When a part can't be started; the message names the setting or what to do.
+pub async fn run(
+    settings: Arc<Settings>,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()> + 'static,
+) -> anyhow::Result<NodeHandle> {
+    let addresses = listeners
+        .addresses()
+        .context("a listener's address can't be read")?;
+    let readiness = Readiness::default();
+    let parts = Parts::new(&settings).await?;
+    let (fatal, mut failed) = mpsc::channel(1);
+    let supervisor = Supervisor::new(Arc::clone(&parts.kinds.supervisor), fatal).start();
+    let (drain, watch) = drain::drain();
+    parts.begin_log(settings.node.name.as_str()).await?;
+    // Before the log takes changes, so that whatever happens from now on is in the reach of every group.
+    let listening = Listening::start(&parts, &settings, &supervisor, &watch).await?;
+    parts.start_log(&supervisor).await?;
+    parts.operations(&settings).finish_removals().await?;
+    let admin = admin::start(
+        parts.admin(&settings, &readiness, &listening, &watch),
+        listeners.admin,
+    )?;
+    let stop_admin = admin.handle();
+    actix_rt::spawn(admin);
+    let mail = MailListeners {
+        smtp: listeners.smtp,
+        lmtp: listeners.lmtp,
+        pop3: listeners.pop3,
+        pop3_tls: listeners.pop3_tls,
+    };
+    let (admissions, arbiters) = parts.start_services(&settings, &supervisor, &watch, mail).await?;
+    readiness.set(State::Ready);
+
+    let deadline = settings.node.shutdown_deadline;
+    let log = parts.log.clone();
+    let ended = actix_rt::spawn(async move {
+        let failed = tokio::select! {
+            () = shutdown => None,
+            failed = failed.recv() => failed,
+        };
+        readiness.set(State::Draining);
+        tracing::info!(
+            deadline_s = deadline.as_secs(),
+            "the node ends: transactions may finish"
+        );
+        wait_for_sessions(&drain, deadline, &admissions).await;
+        // After the sessions, whose replies may wait for listeners, and before the log, which closes the store: until
+        // then listeners may announce (the quota's do), letters are parked and cursors are saved.
+        listening.finish().await;
+        let durable = log.finish().await;
+        stop_admin.stop(true).await;
+        for arbiter in &arbiters {
+            arbiter.stop();
+        }
+        listening.stop();
+        drop(supervisor);
+        match (failed, durable) {
+            (Some(part), _) => anyhow::bail!("{part} failed too often to be started again"),
+            (None, false) => {
+                anyhow::bail!("the store could not be closed: the next start reads its journal again")
+            }
+            (None, true) => {
+                tracing::info!("the node has ended, everything is durable");
+                Ok(())
+            }
+        }
+    });
+    Ok(NodeHandle { addresses, ended })
+}
+
+/// Begins the drain and returns when the last session has ended, or the deadline is past.
+async fn wait_for_sessions(drain: &Drain, deadline: Duration, admissions: &[Admission]) {
+    drain.begin(deadline);
+    let last = tokio::time::Instant::now() + deadline + DRAIN_GRACE;
+    while admissions.iter().any(|admission| admission.connections() > 0) {
+        if tokio::time::Instant::now() >= last {
+            tracing::warn!(
+                "sessions did not end within node.shutdown_deadline: what they had not finished was not promised"
+            );
+            return;
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// What the services share.
+struct Parts {
+    store: Arc<dyn MailStore>,
+    groups: Arc<dyn GroupStore>,
+    quota: Arc<dyn QuotaStore>,
+    /// Asked before mail is taken; `None` where quotas are switched off.
+    quotas: Option<Arc<Quotas>>,
+    directory: Arc<dyn Directory>,
+    ids: Ids,
+    /// The log of this life of the process.
+    generation: Generation,
+    auth: Arc<Authenticator>,
+    kinds: Arc<Kinds>,
+    metrics: Arc<Metrics>,
+    registry: Arc<prometheus_client::registry::Registry>,
+    mailboxes: Mailboxes,
+    dispatch: Dispatch,
+    log: LogHandle,
+    log_queue: log::LogQueue,
+    log_options: LogOptions,
+    tls: Arc<ServerConfig>,
+}
+
+impl Parts {
+    async fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(OsRandom);
+        let embedded = offline::open_store(settings, tokio::runtime::Handle::current())?;
+        let seen = embedded.highest_stamp().await?;
+        let ids = Ids::new(clock, random, seen);
+        let kinds = Arc::new(Kinds::default());
+        let (metrics, registry) = Metrics::new(Arc::clone(&kinds));
+        let metrics = Arc::new(metrics);
+        let secret = embedded.installation_secret();
+        let store: Arc<dyn MailStore> = Arc::new(embedded.clone());
+        let groups: Arc<dyn GroupStore> = Arc::new(embedded.clone());
+        let quota: Arc<dyn QuotaStore> = Arc::new(embedded.clone());
+        let quotas = settings
+            .quota
+            .enabled
+            .then(|| Quotas::new(settings.quota_options(), Arc::clone(&quota)));
+        let directory: Arc<dyn Directory> = Arc::new(embedded);
+        let auth = Authenticator::new(
+            settings.auth_options(),
+            Arc::clone(&directory),
+            ids.clone(),
+            secret,
+        )?;
+        let idle = settings.mailbox.passivate_after;
+        let mailboxes = Mailboxes::new(
+            Arc::clone(&store),
+            idle,
+            Arc::clone(&kinds.mailbox),
+            Arc::clone(&metrics),
+        );
+        let dispatch = Dispatch::new(
+            mailboxes.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&kinds.key_listener),
+        );
+        let log_options = LogOptions {
+            append_deadline: settings.store.commit_timeout,
+            queue_changes_max: log::QUEUE_CHANGES_MAX_DEFAULT,
+            group_changes_max: log::GROUP_CHANGES_MAX_DEFAULT,
+            maintain_pause: log::MAINTAIN_PAUSE_DEFAULT,
+            retention: settings.events.retention,
+            sync_timeout: settings.events.sync_timeout,
+            duplicate_window: settings.smtp.duplicate_window,
+        };
+        let (log, log_queue) = log::queue(&log_options, Arc::clone(&kinds.log), Arc::clone(&metrics));
+        let tls = tls::server_config(settings)?;
+        let (auth, registry) = (Arc::new(auth), Arc::new(registry));
+        Ok(Self {
+            store,
+            groups,
+            quota,
+            quotas: quotas.map(Arc::new),
+            directory,
+            generation: ids.generation(),
+            ids,
+            auth,
+            kinds,
+            metrics,
+            registry,
+            mailboxes,
+            dispatch,
+            log,
+            log_queue,
+            log_options,
+            tls,
+        })
+    }
+
+    async fn begin_log(&self, node: &str) -> anyhow::Result<()> {
+        if let Some((_, before)) = self
+            .store
+            .logs()
+            .await?
+            .last()
+            .filter(|(_, before)| before != node)
+        {
+            tracing::warn!(%before, now = node, "node.name is another one than when this folder was used last");
+        }
+        self.store.begin_log(self.generation, node).await?;
+        tracing::info!(node, generation = %self.generation, "the log begins");
+        Ok(())
+    }
+
+    async fn start_log(&self, supervisor: &Addr<Supervisor>) -> anyhow::Result<()> {
+        let deps = LogDeps {
+            store: Arc::clone(&self.store),
+            dispatch: self.dispatch.clone(),
+            ids: self.ids.clone(),
+            generation: self.generation,
+            options: self.log_options,
+            metrics: Arc::clone(&self.metrics),
+            kind: Arc::clone(&self.kinds.log),
+        };
+        let queue = self.log_queue.clone();
+        let factory = move |guard| {
+            Log::new(deps.clone(), queue.clone(), guard).start();
+        };
+        let child = Supervise {
+            child: "log".into(),
+            kind: Arc::clone(&self.kinds.log),
+            essential: true,
+            factory: Box::new(factory),
+        };
+        supervisor.send(child).await.context("the supervisor has ended")
+    }
+
+    fn operations(&self, settings: &Settings) -> Operations {
+        Operations {
+            directory: Arc::clone(&self.directory),
+            store: Arc::clone(&self.store),
+            groups: Arc::clone(&self.groups),
+            quota: Quota {
+                asked: self.quotas.clone(),
+                ..Quota::of_settings(settings, Arc::clone(&self.quota))
+            },
+            ids: self.ids.clone(),
+            hashing: Arc::clone(&self.auth) as _,
+            writer: self.writer(),
+        }
+    }
+
+    /// The way to a change for whoever is no session.
+    fn writer(&self) -> Arc<dyn Writer> {
+        Arc::new(LogWriter(self.log.clone()))
+    }
+
+    fn admin(
+        &self,
+        settings: &Settings,
+        readiness: &Readiness,
+        listening: &Listening,
+        drain: &DrainWatch,
+    ) -> AdminParts {
+        AdminParts {
+            operations: self.operations(settings),
+            events: EventOperations {
+                bus: listening.bus.clone(),
+                groups: Arc::clone(&self.groups),
+                mail: Arc::clone(&self.store),
+                redeliver_limit: settings.redeliver_limit(),
+                ignored_groups: settings.events.ignored_groups.clone(),
+            },
+            feed: listening.feed.clone(),
+            registry: Arc::clone(&self.registry),
+            actors: Arc::new(KindsView(Arc::clone(&self.kinds))),
+            readiness: readiness.clone(),
+            drain: drain.clone(),
+            limits: settings.admin.clone(),
+            data_dir: settings.node.data_dir.clone(),
+        }
+    }
+}

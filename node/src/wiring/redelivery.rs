@@ -1,0 +1,119 @@
+//! Dead letters that are given to their groups again on a schedule (`events.redeliver_every`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailhorn_core::drain::DrainWatch;
+use mailhorn_core::events::{EventBus, RegisteredGroup};
+use mailhorn_ports::{GroupName, GroupStore, StoreError};
+
+/// The schedule, and what it works on.
+#[derive(Debug)]
+pub(super) struct Redelivery {
+    pub(super) bus: EventBus,
+    pub(super) store: Arc<dyn GroupStore>,
+    /// The pause before each turn.
+    pub(super) every: Duration,
+    /// Letters of one group in a turn at most.
+    pub(super) limit: usize,
+}
+
+impl Redelivery {
+    /// Takes a turn again and again, until the node drains.
+    pub(super) async fn run(self, mut drain: DrainWatch) {
+        let turns = async {
+            loop {
+                tokio::time::sleep(self.every).await;
+                if let Err(error) = self.turn().await {
+                    tracing::warn!(%error, "dead letters were not given out again");
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = drain.wait() => {}
+            () = turns => {}
+        }
+    }
+
+    async fn turn(&self) -> Result<(), StoreError> {
+        let dead = self.store.groups_with_dead_letters().await?;
+        for group in ready(&self.bus, dead) {
+            match self.bus.redeliver_all(&group, self.limit).await {
+                Ok(letters) => tracing::info!(%group, letters, "dead letters were given out again"),
+                // Nor may one group keep the next from its turn.
+                Err(error) => tracing::warn!(%group, %error, "dead letters were not all given out again"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ready(bus: &EventBus, dead: Vec<(GroupName, u64)>) -> Vec<GroupName> {
+    let registered = bus.groups().into_iter();
+    let with_store = registered.map(|group| (bus.stored_as(&group.name), group));
+    takers(with_store, &dead)
+}
+
+/// The groups that have letters and would take them now. One that waits for its back end would only try them in vain
+/// until they were dead again; one that nobody runs here takes none.
+fn takers(
+    registered: impl Iterator<Item = (GroupName, RegisteredGroup)>,
+    dead: &[(GroupName, u64)],
+) -> Vec<GroupName> {
+    let takes = |(stored_as, group): (GroupName, RegisteredGroup)| {
+        let has_letters = dead
+            .iter()
+            .any(|(name, letters)| *name == stored_as && *letters > 0);
+        let is_running = group.status.why.is_none() && !group.rebuilding;
+        (has_letters && is_running).then_some(group.name)
+    };
+    registered.filter_map(takes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mailhorn_core::events::GroupStatus;
+    use mailhorn_ports::{Mode, Scope};
+
+    fn group(name: &str, why: Option<&str>, rebuilding: bool) -> RegisteredGroup {
+        RegisteredGroup {
+            name: name.parse().unwrap(),
+            scope: Scope::Local,
+            mode: Mode::Async,
+            rebuilding,
+            status: GroupStatus {
+                why: why.map(str::to_owned),
+                ..GroupStatus::default()
+            },
+        }
+    }
+
+    #[test]
+    fn letters_go_to_groups_that_run_here_and_wait_for_nothing() {
+        let dead = [
+            ("away", 1),
+            ("elsewhere", 1),
+            ("index@a", 1),
+            ("quota", 1),
+            ("rebuilt", 1),
+        ];
+        let dead = dead.map(|(name, letters)| (name.parse().unwrap(), letters));
+        let registered = [
+            ("away", group("away", Some("connection refused"), false)),
+            ("index@a", group("index", None, false)),
+            ("quota", group("quota", None, false)),
+            ("rebuilt", group("rebuilt", None, true)),
+            ("webhook", group("webhook", None, false)),
+        ];
+        let registered = registered
+            .into_iter()
+            .map(|(stored_as, group)| (stored_as.parse().unwrap(), group));
+        let takers: Vec<String> = takers(registered, &dead)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(takers, ["index", "quota"]);
+    }
+}
