@@ -3,6 +3,11 @@
 //! The mail programs come from Debian: curl, mpop, getmail6, fetchmail, swaks, python3. Where one is missing its test
 //! does nothing and says so; with `CI=true` it fails.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes live in real time, and there is no clock to hand in"
+)]
+
 mod corpus;
 mod fetching;
 mod kit;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use mailhorn_integration_tests::{Node, Pop3, add_users};
 use serde_json::Value;
 
-use super::{deliver, get, log_in};
+use super::{deliver, get, log_in, token};
 
 const READER: &str = "reader@example.org";
 
@@ -16,18 +16,13 @@ fn node() -> (Node, tempfile::TempDir) {
     (Node::builder().data_dir(folder.path()).start(), folder)
 }
 
-fn token(node: &Node) -> String {
-    let token = fs::read_to_string(node.data_dir().join("admin.token")).expect("the token's file");
-    token.trim().to_owned()
-}
-
 #[test]
 fn probes_and_metrics_answer_whoever_asks_and_the_rest_only_who_has_the_token() {
     let (node, _folder) = node();
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(get(node.admin(), path, None).0, 200, "{path}");
     }
-    let token = token(&node);
+    let token = token(node.data_dir());
     for path in ["/actors", "/api/v1/users", "/api/v1/domains", "/api/v1/mailboxes"] {
         assert_eq!(get(node.admin(), path, None).0, 401, "{path}");
         assert_eq!(get(node.admin(), path, Some("wrong")).0, 401, "{path}");
@@ -80,7 +75,7 @@ fn metrics_count_deliveries_commands_log_ins_and_actors() {
     }
     assert!(!metrics.contains(READER), "no user is named");
 
-    let (_, actors) = get(node.admin(), "/actors", Some(&token(&node)));
+    let (_, actors) = get(node.admin(), "/actors", Some(&token(node.data_dir())));
     let actors: Value = serde_json::from_str(&actors).expect("JSON");
     let told = actors.to_string();
     for kind in ["pop3", "mailbox", "log", "supervisor"] {

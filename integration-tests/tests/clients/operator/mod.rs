@@ -1,15 +1,19 @@
 //! An operator's day: settings that are wrong, ports and folders that are taken, domains and accounts with the node
-//! running and without, what the node shows of itself, and what it never shows.
+//! running and without, quotas, who listens to what happens, what the node shows of itself, and what it never shows.
 
 mod accounts;
+mod listening;
 mod looking_in;
+mod quotas;
 mod secrets;
 mod settings;
+mod webhook;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mailhorn_integration_tests::{Lmtp, Pop3, Reply, mailhorn};
@@ -57,13 +61,25 @@ fn log_in(pop3: SocketAddr, user: &str, password: &str) -> Result<String, String
     answer
 }
 
-/// Delivers a small message by LMTP; gives the recipient's reply.
+/// Delivers a small message by LMTP; gives the recipient's reply. No two are the same: an equal one would be taken for a
+/// retry of one before it, whose reply nobody showed to have read.
 fn deliver(lmtp: SocketAddr, to: &str, content: &[u8]) -> Reply {
+    static MESSAGES: AtomicU64 = AtomicU64::new(0);
+    let id = MESSAGES.fetch_add(1, Ordering::SeqCst);
+    let mut message = format!("Message-Id: <{id}@example.com>\r\n").into_bytes();
+    message.extend_from_slice(content);
+    let content = &message;
     let mut session = Lmtp::connect(lmtp).expect("LMTP");
     let replies = session
         .deliver("ines.kaya@example.com", &[to], content)
         .expect("a reply");
     replies.into_iter().next().expect("one recipient, one reply")
+}
+
+/// The token of a node's admin server.
+fn token(data_dir: &Path) -> String {
+    let token = std::fs::read_to_string(data_dir.join("admin.token")).expect("the token's file");
+    token.trim().to_owned()
 }
 
 /// Asks the admin server; gives the status and the body.
