@@ -3,7 +3,8 @@
 //! What is here is shared by the test binaries and the benchmark: a node as a process ([`process`]), clients that
 //! speak the protocols octet by octet ([`clients`]), and mail that can be made again from its number ([`mail`]).
 //!
-//! What is deliberately absent: anything of the node's own code. Only what a stranger sees from outside counts here.
+//! What is deliberately absent: anything of the node's own code. Only what a stranger sees from outside counts here. (The
+//! benchmark of the event system is the one program beside it that looks inside.)
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,6 +15,8 @@ pub mod clients;
 pub mod mail;
 pub mod process;
 pub mod random;
+pub mod receiver;
 
 pub use clients::{Lmtp, Pop3, Reply};
 pub use process::{Ended, Node, NodeBuilder, add_users, binary, mailhorn};
+pub use receiver::Receiving;

@@ -15,5 +15,6 @@ mod cutback;
 mod durability;
 mod kills;
 mod ledger;
+mod listeners;
 mod stage;
 mod trace;

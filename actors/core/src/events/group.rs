@@ -41,6 +41,9 @@ const READ_RECORDS_MAX: usize = 256;
 pub const WAITING_EVENTS_MAX: usize = 4_096;
 /// How often cursors are saved. After a crash a group sees again what it was shown since.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(200);
+/// A group that is not in mode `sync` takes up what has come at once after a rest, and then at most so often: to be woken at
+/// every commit would take a part of the machine that deliveries need.
+pub const GATHER_PAUSE: Duration = Duration::from_millis(5);
 /// How often a log that another process writes is looked at, if nothing says that there is something new.
 pub const FOREIGN_POLL_PAUSE: Duration = Duration::from_secs(1);
 /// Records by which a listener of mode `sync` may lag before replies no longer wait for it.
@@ -215,6 +218,8 @@ struct Worker {
     standing: Standing,
     calls: Calls,
     save_at: Instant,
+    /// When it took up records of this process's log because there were new ones.
+    woken: Instant,
     /// When it is to be found out which logs are followed here; again, where the store did not say.
     follow_at: Option<Instant>,
     /// Something happened since it was shown where the group stands.
@@ -240,13 +245,14 @@ async fn work(deps: Arc<GroupDeps>) {
         worker.give_out();
         worker.housekeep().await;
         worker.open_to_replies();
-        let wake_at = worker.wake_at();
+        let gathers_until = worker.gathers_until();
+        let wake_at = worker.wake_at(gathers_until.filter(|_| head.has_changed().unwrap_or(false)));
         tokio::select! {
             biased;
             _ = stop.changed() => break,
             Some(ended) = worker.calls.next() => worker.ended(ended),
             Some(redeliver) = redeliveries.recv() => worker.redeliver(redeliver).await,
-            Ok(()) = head.changed() => {}
+            Ok(()) = head.changed(), if gathers_until.is_none() => worker.woken = Instant::now(),
             Ok(()) = nudge.changed() => worker.nudged(),
             Ok(()) = members.changed() => worker.follow_at = Some(Instant::now()),
             () = tokio::time::sleep_until(wake_at) => {}
@@ -271,6 +277,7 @@ impl Worker {
             standing: Standing::Running,
             calls: FuturesUnordered::new(),
             save_at: Instant::now() + CURSOR_PAUSE,
+            woken: Instant::now() - GATHER_PAUSE,
             follow_at: None,
             is_shown_late: true,
             retry_at: None,
@@ -373,8 +380,15 @@ impl Worker {
         self.is_late = is_late;
     }
 
-    /// When something is to be done by time.
-    fn wake_at(&self) -> Instant {
+    /// Until when new records of this process's log are left to gather.
+    fn gathers_until(&self) -> Option<Instant> {
+        let until = self.woken + GATHER_PAUSE;
+        let gathers = self.deps.call.options.mode == Mode::Async && until > Instant::now();
+        gathers.then_some(until)
+    }
+
+    /// When something is to be done by time. `gathered`: when records that have come are to be taken up.
+    fn wake_at(&self, gathered: Option<Instant>) -> Instant {
         let now = Instant::now();
         let has_room = self.schedule.waiting() < WAITING_EVENTS_MAX;
         let polls = self
@@ -389,7 +403,14 @@ impl Worker {
             .values()
             .any(|followed| followed.line.unsaved().is_some());
         let save = (unsaved || self.is_shown_late || !self.is_idle()).then_some(self.save_at);
-        let times = [probe, self.retry_at, save, self.follow_at, Some(self.register_at)];
+        let times = [
+            probe,
+            self.retry_at,
+            save,
+            self.follow_at,
+            gathered,
+            Some(self.register_at),
+        ];
         times.into_iter().flatten().chain(polls).min().unwrap_or(now)
     }
 

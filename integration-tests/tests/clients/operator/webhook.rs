@@ -1,14 +1,10 @@
 //! A webhook whose receiver is away, refuses, and is mended.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mailhorn_integration_tests::{Node, NodeBuilder, add_users};
+use mailhorn_integration_tests::{Node, NodeBuilder, Receiving, add_users};
 use serde_json::Value;
 
 use super::{PATIENCE, deliver, done};
@@ -16,74 +12,6 @@ use crate::kit::private_file;
 
 const READER: &str = "reader@example.org";
 const MESSAGE: &[u8] = b"Subject: hello\r\n\r\nhello\r\n";
-
-/// Requests that may wait to be looked at.
-const REQUESTS_WAITING_MAX: usize = 1_024;
-
-/// The program that the webhook calls.
-struct Receiving {
-    address: SocketAddr,
-    /// What it answers with.
-    status: Arc<AtomicU16>,
-    /// What it was sent, with what it answered.
-    bodies: Receiver<(u16, Value)>,
-}
-
-impl Receiving {
-    fn start(at: &str, status: u16) -> Self {
-        let listener = TcpListener::bind(at).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let status = Arc::new(AtomicU16::new(status));
-        let (told, bodies) = sync_channel(REQUESTS_WAITING_MAX);
-        let answer = Arc::clone(&status);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (answer, told) = (Arc::clone(&answer), told.clone());
-                thread::spawn(move || serve(stream, &answer, &told));
-            }
-        });
-        Self {
-            address,
-            status,
-            bodies,
-        }
-    }
-
-    /// The next request that was answered so.
-    fn next(&self, status: u16) -> Value {
-        loop {
-            let (answered, body) = self.bodies.recv_timeout(PATIENCE).expect("a request");
-            if answered == status {
-                return body;
-            }
-        }
-    }
-}
-
-/// Takes the requests of a connection.
-fn serve(stream: TcpStream, status: &AtomicU16, told: &SyncSender<(u16, Value)>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|octets| octets > 0) && line != "\r\n" {
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
-            }
-            line.clear();
-        }
-        let mut body = vec![0; length];
-        if line.is_empty() || reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        let status = status.load(SeqCst);
-        let body = serde_json::from_slice(&body).expect("JSON");
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-        if told.send((status, body)).is_err() || reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
 
 fn builder(folder: &tempfile::TempDir, receiver: SocketAddr) -> NodeBuilder {
     add_users(folder.path(), "example.org", &["reader"], "secret");
@@ -136,7 +64,7 @@ fn a_receiver_that_is_away_makes_no_dead_letter_and_gets_everything_when_it_is_b
 fn what_a_receiver_refuses_is_a_dead_letter_that_it_gets_again_when_it_was_mended() {
     let folder = tempfile::tempdir().expect("a folder");
     let receiver = Receiving::start("127.0.0.1:0", 400);
-    let node = builder(&folder, receiver.address).start();
+    let node = builder(&folder, receiver.address()).start();
     assert_eq!(deliver(node.lmtp(), READER, MESSAGE).code, 250);
     let refused = receiver.next(400);
     group_when(&folder, |group| group["dead_letters"] == 1);
@@ -152,7 +80,7 @@ fn what_a_receiver_refuses_is_a_dead_letter_that_it_gets_again_when_it_was_mende
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(shown["events"][0]["kind"], "Added");
 
-    receiver.status.store(200, SeqCst);
+    receiver.answer(200);
     done(folder.path(), "events dead-letters redeliver webhook", "");
     assert_eq!(receiver.next(200)["id"], id);
     group_when(&folder, |group| {
