@@ -163,10 +163,9 @@ fn usage_is_the_sum(data_dir: &Path) -> u64 {
 }
 
 fn used(quota: &Value) -> (u64, u64) {
-    let used = &quota["used"];
     (
-        used["messages"].as_u64().unwrap(),
-        used["octets"].as_u64().unwrap(),
+        quota["messages"].as_u64().unwrap(),
+        quota["octets"].as_u64().unwrap(),
     )
 }
 
