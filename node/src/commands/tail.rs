@@ -36,14 +36,19 @@ pub(super) fn tail(of: &FeedOf, json: bool, settings: &Settings) -> anyhow::Resu
     while ended == Ended::Disconnected {
         thread::sleep(RECONNECT_PAUSE);
         let again = running_node(settings).and_then(|node| follow(&node, of, json, &mut last));
-        ended = again.unwrap_or_else(|error| {
-            let error = format!("mailhorn: {error:#}; trying again");
-            if error != told {
-                complain(&error);
-                told = error;
+        match again {
+            Ok(how) => {
+                ended = how;
+                told.clear();
             }
-            Ended::Disconnected
-        });
+            Err(error) => {
+                let error = format!("mailhorn: {error:#}; trying again");
+                if error != told {
+                    complain(&error);
+                    told = error;
+                }
+            }
+        }
     }
     Ok(Exit::Done)
 }

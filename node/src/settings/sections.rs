@@ -252,7 +252,7 @@ section!(
 
 section!(
     /// How much users and domains may hold. What `mailhorn quota set` says of one of them goes before this. A message
-    /// beyond is answered with 452 (on LMTP too), so that its sender tries again.
+    /// beyond is answered with 452, so that its sender tries again, or with 552 where it would never fit; on LMTP too.
     Quota {
         /// Whether quotas are looked at.
         enabled: bool = "true";
@@ -273,7 +273,7 @@ section!(
 );
 
 section!(
-    /// A file with one line of JSON for each event, as the live feed has it.
+    /// A file that says who did what to which mailbox: a line of JSON for each event, and nothing of what messages hold.
     OperationLog {
         /// Whether it is written.
         enabled: bool = "false";
@@ -285,11 +285,13 @@ section!(
 
 section!(
     /// Events are sent to another program by HTTP: each as a POST of JSON, as the live feed has it, signed with the
-    /// secret. They are sent again until they were taken: a receiver knows by the event's id what it had already.
+    /// secret. While the receiver is away (or answers 408, 429 or 5xx) they wait; what it refuses with another 4xx is a
+    /// dead letter after some tries. An event may come twice: a receiver knows it by its id.
     Webhook {
-        /// Where to. Empty: off.
+        /// Where to, without a user in it. Empty: off.
         url: Option<HttpUrl> = "";
-        /// A file with the secret that signs what is sent. Needed where `webhook.url` is set.
+        /// A file with the secret that signs what is sent, at least 16 octets; a line end behind it isn't part of it.
+        /// Needed where `webhook.url` is set.
         secret_file: Option<PathBuf> = "";
         /// Kinds of event that are sent. An empty list: all.
         events: Vec<EventKind> = "";

@@ -12,7 +12,7 @@ use mailhorn_core::supervisor::Supervisor;
 use mailhorn_events::Happening;
 use mailhorn_listeners::operation_log::OperationLog;
 use mailhorn_listeners::quota::{QuotaDefaults, QuotaThresholds, QuotaThresholdsDeps};
-use mailhorn_listeners::webhook::{Webhook, WebhookOptions};
+use mailhorn_listeners::webhook::{Webhook, WebhookError, WebhookOptions};
 use mailhorn_ports::{GroupName, Listener, ListenerOptions, Scope};
 use tokio::sync::watch;
 
@@ -196,7 +196,15 @@ fn webhook(settings: &Settings) -> anyhow::Result<Option<Webhook>> {
         kinds,
         timeout: settings.webhook.timeout,
     };
-    let webhook = Webhook::new(options, Arc::new(SystemClock)).context("the settings under webhook")?;
+    let webhook = Webhook::new(options, Arc::new(SystemClock)).map_err(|error| {
+        let setting = match error {
+            WebhookError::Secret => "webhook.secret_file",
+            WebhookError::Kind(_) | WebhookError::NoKinds => "webhook.events",
+            WebhookError::Timeout => "webhook.timeout",
+            WebhookError::Url(_) | WebhookError::Roots(_) => "webhook.url",
+        };
+        anyhow::Error::new(error).context(setting)
+    })?;
     Ok(Some(webhook))
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use mailhorn_integration_tests::{Node, Pop3, add_users, binary};
 use serde_json::Value;
@@ -57,9 +58,15 @@ impl Tail {
         self.out.recv_timeout(PATIENCE).expect("an event is shown")
     }
 
-    /// Waits until it says something to whoever watches.
+    /// Waits until it says something to whoever watches. It may say other things for ever.
     fn wait_for(&self, needle: &str) {
-        while !self.err.recv_timeout(PATIENCE).expect(needle).contains(needle) {}
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            if self.err.recv_timeout(rest).expect(needle).contains(needle) {
+                return;
+            }
+        }
     }
 }
 

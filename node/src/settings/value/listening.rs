@@ -60,7 +60,7 @@ impl Value for Percent {
     }
 }
 
-/// Where HTTP requests go.
+/// Where HTTP requests go. There is no user in it: what authenticates a request is not shown where settings are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpUrl(String);
 
@@ -81,7 +81,10 @@ impl Value for HttpUrl {
         let uri: Uri = text.parse().ok()?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        (is_http && has_host).then(|| Self(text.to_owned()))
+        let has_user = uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'));
+        (is_http && has_host && !has_user).then(|| Self(text.to_owned()))
     }
 
     fn to_toml(&self) -> String {
