@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use async_trait::async_trait;
 use mailhorn_events::{EventId, Generation, Stamp};
 use mailhorn_ports::{
-    Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, StoreError, Verdict,
+    Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, StoreError, Verdict, Writer,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
@@ -152,6 +153,20 @@ impl LogHandle {
             self.metrics.limit("log_queue_changes_max");
         }
         taken
+    }
+}
+
+/// For whoever makes changes and is no session: administration, listeners.
+#[async_trait]
+impl Writer for LogHandle {
+    async fn write(&self, change: Change) -> Result<(), StoreError> {
+        match self.append(change).await {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Unknown => Err(StoreError::Unavailable(
+                "the outcome of the commit is not known".into(),
+            )),
+            Outcome::Refused => Err(StoreError::Unavailable("the log takes no changes now".into())),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How settings become a node: the store, the log, the actors, the sockets; and how they end in the other order.
 
 mod events;
-pub(crate) mod log_writer;
+mod kinds_view;
 mod redelivery;
 mod services;
 
@@ -36,7 +36,7 @@ use crate::settings::Settings;
 use crate::tls;
 
 use events::Listening;
-use log_writer::{KindsView, LogWriter};
+use kinds_view::KindsView;
 use services::MailListeners;
 
 /// How often the end of the last sessions is looked for.
@@ -306,7 +306,7 @@ impl Parts {
 
     /// The way to a change for whoever is no session.
     fn writer(&self) -> Arc<dyn Writer> {
-        Arc::new(LogWriter(self.log.clone()))
+        Arc::new(self.log.clone())
     }
 
     fn admin(

@@ -1,10 +1,11 @@
-//! Records as octets, and James' events: nothing panics, and what decodes encodes, in every format, to something that
-//! decodes to the same.
+//! Records as octets, frames between nodes, and James' events: nothing panics, and what decodes encodes, in every format, to
+//! something that decodes to the same.
 #![no_main]
 
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
+use mailhorn_events::link::Frame;
 use mailhorn_events::wire::{self, Format};
 use mailhorn_events::{Generation, Happened, Position, Record, Stamp, james};
 
@@ -27,6 +28,9 @@ fn holds(record: Record) {
 fuzz_target!(|octets: &[u8]| {
     if let Ok(record) = wire::decode(octets) {
         holds(record);
+    }
+    if let Ok(frame) = Frame::decode(&octets.to_vec().into()) {
+        assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
     }
     if let Ok(text) = std::str::from_utf8(octets)
         && let Ok(records) = james::read(text, Stamp(1))

@@ -285,3 +285,98 @@ fn apply(listing: &mut Listing, stamps: &mut Stamps, noted: &Noted) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use mailhorn_events::{Arrival, Expunged};
+    use proptest::prelude::*;
+
+    fn message(n: u8) -> MessageId {
+        MessageId::new(Stamp(1_767_225_600_000_000 + u64::from(n)), [n; 8])
+    }
+
+    /// What a log tells of a message: that it came, or went, with a stamp after its own.
+    fn told(n: u8, came: bool, later: u64) -> (Stamp, Happening) {
+        let message = message(n);
+        let stamp = Stamp(message.stamp().0 + later);
+        let happening = if came {
+            Happening::Added {
+                arrival: Arrival::Delivered,
+                messages: vec![Added {
+                    message,
+                    size: 1,
+                    chunks: 1,
+                    received: stamp,
+                    flags: Vec::new(),
+                    unique_id: None,
+                    prefix: Bytes::new(),
+                }],
+            }
+        } else {
+            Happening::Expunged {
+                moved_to: None,
+                messages: vec![Expunged {
+                    message,
+                    size: 1,
+                    received: stamp,
+                    flags: Vec::new(),
+                }],
+            }
+        };
+        (stamp, happening)
+    }
+
+    /// The listing after both logs, woven together as `from_first` says, with a look at it now and then.
+    fn woven(logs: &[Vec<(Stamp, Happening)>; 2], from_first: &[bool]) -> Vec<MessageId> {
+        let mut view = View::default();
+        view.keep_gone(true);
+        view.was_read(ReadView::default());
+        let mut logs = logs.each_ref().map(|log| log.iter());
+        let [first, second] = &mut logs;
+        let mut order = from_first.iter();
+        loop {
+            let takes_first = order.next().copied().unwrap_or(true);
+            let next = if takes_first {
+                first.next().or_else(|| second.next())
+            } else {
+                second.next().or_else(|| first.next())
+            };
+            let Some((stamp, happening)) = next else { break };
+            view.changed(*stamp, happening);
+            if takes_first {
+                view.current();
+            }
+        }
+        let listing = view.current().unwrap();
+        (0..listing.len())
+            .filter_map(|index| listing.message(index))
+            .collect()
+    }
+
+    proptest! {
+        /// Between logs there is no order: whichever way two of them are woven together, the same messages are listed at
+        /// the end, namely those whose last change by stamp is that they came.
+        #[test]
+        fn every_interleaving_of_two_logs_lists_the_same(
+            changes in proptest::collection::vec((0u8..5, any::<bool>(), any::<bool>()), 0..40),
+            orders in proptest::collection::vec(proptest::collection::vec(any::<bool>(), 40), 2..5),
+        ) {
+            let mut logs = [Vec::new(), Vec::new()];
+            let mut last = std::collections::BTreeMap::new();
+            for (later, (n, came, in_first)) in (0u64..).zip(changes) {
+                // A message comes with the stamp of its id once, and later with new ones.
+                let is_known = last.contains_key(&n);
+                let (stamp, happening) = told(n, came || !is_known, if is_known { later + 1 } else { 0 });
+                last.insert(n, came || !is_known);
+                logs[usize::from(!in_first)].push((stamp, happening));
+            }
+            let expected: Vec<MessageId> =
+                last.iter().filter(|(_, came)| **came).map(|(n, _)| message(*n)).collect();
+            for order in orders {
+                prop_assert_eq!(woven(&logs, &order), expected.clone());
+            }
+        }
+    }
+}

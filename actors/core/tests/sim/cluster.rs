@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::clients::{Client, Ledger};
-use crate::listeners::{DEFAULTS, LogWriter, Member, PERCENTS, Seen, Watcher};
+use crate::listeners::{DEFAULTS, Member, PERCENTS, Seen, Watcher};
 use crate::swarm::{Swarm, What};
 
 /// Groups, whether they run on every node or only on the first two, and which events they call bad for good.
@@ -164,7 +164,7 @@ impl Cluster {
     async fn join_quota(&self, node: &Node) {
         let thresholds = QuotaThresholds::new(QuotaThresholdsDeps {
             quota: Arc::new(self.store.clone()),
-            writer: Arc::new(LogWriter(node.log.clone())),
+            writer: Arc::new(node.log.clone()),
             ids: node.ids.clone(),
             defaults: DEFAULTS,
             percents: PERCENTS.to_vec(),

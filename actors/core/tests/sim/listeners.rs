@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mailhorn_core::log::{LogHandle, Outcome};
 use mailhorn_events::{EventId, Happened, Happening, MailboxId, MessageId, QuotaLimits, Stamp};
 use mailhorn_listeners::quota::QuotaDefaults;
 use mailhorn_ports::memory::{MemoryStore, SeededRandom};
-use mailhorn_ports::{Change, Handled, Key, Listener, MailStore, StoreError, Writer};
+use mailhorn_ports::{Handled, Key, Listener, MailStore};
 use parking_lot::Mutex;
 
 /// What listeners of one group saw, wherever they ran.
@@ -143,20 +142,6 @@ impl Listener for Watcher {
 
     async fn missed(&self, _: Key) {
         self.read().await;
-    }
-}
-
-/// Announces through a node's log.
-#[derive(Debug)]
-pub(crate) struct LogWriter(pub(crate) LogHandle);
-
-#[async_trait]
-impl Writer for LogWriter {
-    async fn write(&self, change: Change) -> Result<(), StoreError> {
-        match self.0.append(change).await {
-            Outcome::Done(_) => Ok(()),
-            outcome => Err(StoreError::Unavailable(format!("{outcome:?}"))),
-        }
     }
 }
 

@@ -19,7 +19,6 @@ use tokio::sync::{mpsc, watch};
 use crate::operations::Operations;
 use crate::operations::listening::EventOperations;
 use crate::operations::tests::operations;
-use crate::wiring::log_writer::LogWriter;
 
 /// The parts of a node that the admin server asks.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ impl World {
 
     pub(super) fn operations(&self) -> Operations {
         Operations {
-            writer: Arc::new(LogWriter(self.log.clone())),
+            writer: Arc::new(self.log.clone()),
             ids: self.ids.clone(),
             ..operations(&self.store)
         }
