@@ -160,6 +160,7 @@ macro_rules! event_bus_contract {
                 a_late_sync_listener_does_not_hold_the_reply
                 a_stopped_sync_listener_does_not_hold_the_reply
                 a_key_listener_that_does_not_keep_up_is_told_so
+                what_comes_while_records_gather_is_not_forgotten
                 a_clean_stop_shows_nothing_twice
                 nothing_changes_for_others_when_a_listener_misbehaves
             );

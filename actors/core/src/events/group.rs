@@ -246,7 +246,7 @@ async fn work(deps: Arc<GroupDeps>) {
         worker.housekeep().await;
         worker.open_to_replies();
         let gathers_until = worker.gathers_until();
-        let wake_at = worker.wake_at(gathers_until.filter(|_| head.has_changed().unwrap_or(false)));
+        let wake_at = worker.wake_at(gathers_until);
         tokio::select! {
             biased;
             _ = stop.changed() => break,
@@ -387,7 +387,7 @@ impl Worker {
         gathers.then_some(until)
     }
 
-    /// When something is to be done by time. `gathered`: when records that have come are to be taken up.
+    /// When something is to be done by time. `gathered`: when records that come meanwhile are to be taken up.
     fn wake_at(&self, gathered: Option<Instant>) -> Instant {
         let now = Instant::now();
         let has_room = self.schedule.waiting() < WAITING_EVENTS_MAX;

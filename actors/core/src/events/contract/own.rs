@@ -407,6 +407,24 @@ pub async fn a_key_listener_that_does_not_keep_up_is_told_so(world: &World) {
     assert_eq!(listener.names().last().map(String::as_str), Some("after"));
 }
 
+/// Records are left to gather for a moment: what comes within that moment is taken up at its end.
+pub async fn what_comes_while_records_gather_is_not_forgotten(world: &World) {
+    let node = world.node("a").await;
+    let listener = Recorder::willing();
+    node.group("g", &listener).await;
+    for n in 1..=20 {
+        node.announce(World::event(1, n)).await;
+        let begun = Instant::now();
+        listener.wait_done(n).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "event {n} waited {:?}",
+            begun.elapsed()
+        );
+        tokio::time::sleep(Duration::from_millis(n as u64 % 7)).await;
+    }
+}
+
 pub async fn a_clean_stop_shows_nothing_twice(world: &World) {
     let node = world.node("a").await;
     let listener = Arc::new(Recorder::new(|_, _| Behaviour::Slow(Duration::from_millis(3))));
