@@ -416,11 +416,8 @@ pub async fn what_comes_while_records_gather_is_not_forgotten(world: &World) {
         node.announce(World::event(1, n)).await;
         let begun = Instant::now();
         listener.wait_done(n).await;
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "event {n} waited {:?}",
-            begun.elapsed()
-        );
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_millis(100), "event {n} waited {waited:?}");
         tokio::time::sleep(Duration::from_millis(n as u64 % 7)).await;
     }
 }
