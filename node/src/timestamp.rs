@@ -1,64 +1,25 @@
 //! Points in time as people and JSON want them.
 
-const MICROS_PER_SECOND: u64 = 1_000_000;
-const SECONDS_PER_DAY: u64 = 86_400;
-/// Days in the 400 years after which the calendar repeats.
-const DAYS_PER_ERA: u64 = 146_097;
-/// Days from 0000-03-01 to 1970-01-01.
-const DAYS_TO_EPOCH: u64 = 719_468;
+use jiff::Timestamp;
 
 /// Microseconds since the Unix epoch as UTC (RFC 3339), to the second.
 #[must_use]
 pub fn rfc3339(micros: u64) -> String {
-    let (year, month, day) = date(days(micros));
-    format!("{year:04}-{month:02}-{day:02}T{}Z", time_of_day(micros))
+    formatted("%Y-%m-%dT%H:%M:%SZ", micros)
 }
 
 /// Microseconds since the Unix epoch as a Date field has it (RFC 5322 §3.3), in UTC.
 #[must_use]
 pub fn rfc5322(micros: u64) -> String {
-    let (year, month, day) = date(days(micros));
-    let names = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let name = names
-        .iter()
-        .zip(1u64..)
-        .find(|(_, number)| *number == month)
-        .map_or("", |(name, _)| *name);
-    format!("{day} {name} {year:04} {} +0000", time_of_day(micros))
+    formatted("%-d %b %Y %H:%M:%S +0000", micros)
 }
 
-fn days(micros: u64) -> u64 {
-    micros / MICROS_PER_SECOND / SECONDS_PER_DAY
-}
-
-fn time_of_day(micros: u64) -> String {
-    let seconds = micros / MICROS_PER_SECOND % SECONDS_PER_DAY;
-    format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3_600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
-}
-
-/// The date of a day since the epoch, in the Gregorian calendar. Years begin in March here, so that the leap day is
-/// the last of its year and needs no rule of its own.
-fn date(day_since_epoch: u64) -> (u64, u64, u64) {
-    let day = day_since_epoch + DAYS_TO_EPOCH;
-    let (era, day_of_era) = (day / DAYS_PER_ERA, day % DAYS_PER_ERA);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day_of_month)
+/// What is later than the year 9999 is its last moment.
+fn formatted(format: &str, micros: u64) -> String {
+    let time = i64::try_from(micros)
+        .ok()
+        .and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    time.unwrap_or(Timestamp::MAX).strftime(format).to_string()
 }
 
 #[cfg(test)]

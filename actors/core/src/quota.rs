@@ -90,14 +90,11 @@ impl Quotas {
         address: &str,
         octets: u64,
     ) -> Result<QuotaVerdict, StoreError> {
-        let of_account = self.ask_owner(QuotaOwner::Account(account), octets).await?;
-        let Some((_, domain)) = address.rsplit_once('@') else {
-            return Ok(of_account);
-        };
-        let of_domain = self
-            .ask_owner(QuotaOwner::Domain(domain.to_owned()), octets)
-            .await?;
-        Ok(of_account.max(of_domain))
+        let mut worst = QuotaVerdict::Fits;
+        for owner in QuotaOwner::of(account, address) {
+            worst = worst.max(self.ask_owner(owner, octets).await?);
+        }
+        Ok(worst)
     }
 
     /// Forgets what was remembered of an owner whose limits were changed on this node. An answer that is being read

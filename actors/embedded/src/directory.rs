@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mailhorn_events::{AccountId, Stamp};
-use mailhorn_ports::{Account, Credentials, DirectoryError, NewAccount, QuotaOwner, StoreError};
+use mailhorn_ports::{Account, Credentials, DirectoryError, NewAccount, QuotaOwner, StoreError, domain_of};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
@@ -73,10 +73,6 @@ fn count(draft: &mut Draft<'_>, account: &AccountRow, by: i64) -> Result<(), Fau
         },
     );
     Ok(())
-}
-
-fn domain_of(address: &str) -> &str {
-    keys::domain_of(address).unwrap_or_default()
 }
 
 /// Accounts and domains in memory, so that a log-in pays for no thread. What is not there is not remembered.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fjall::PersistMode;
 use mailhorn_events::{
-    AccountId, Added, ContentDeleted, Event, Expunged, Generation, Happening, MailboxId, MessageId,
-    QuotaRoot, Record, Stamp,
+    AccountId, Added, ContentDeleted, Event, Expunged, Generation, Happening, MailboxId, MessageId, Record,
+    Stamp,
 };
-use mailhorn_ports::{NoteKey, QuotaOwner};
+use mailhorn_ports::{NoteKey, QuotaOwner, domain_of};
 
 use crate::envelope;
 use crate::error::Fault;
@@ -160,10 +160,7 @@ impl<'a> Draft<'a> {
                     }
                 }
                 (Happening::QuotaUsageUpdated(usage), _) => {
-                    let owner = match &usage.root {
-                        QuotaRoot::User => QuotaOwner::Account(event.account),
-                        QuotaRoot::Domain(domain) => QuotaOwner::Domain(domain.clone()),
-                    };
+                    let owner = QuotaOwner::of_root(&usage.root, event.account);
                     self.announced(&owner, usage.reached_percent);
                 }
                 // Nothing in the store but the record itself says any of the others.
@@ -212,9 +209,9 @@ impl<'a> Draft<'a> {
         user: &str,
         change: impl Fn(FigureRow) -> FigureRow,
     ) -> Result<(), Fault> {
-        let domain = keys::domain_of(user).map(|domain| keys::of_domain(Table::Usage, domain));
+        let domain = keys::of_domain(Table::Usage, domain_of(user));
         let account = keys::of_account(Table::Usage, account.0);
-        for key in [keys::figure(mailbox), account].into_iter().chain(domain) {
+        for key in [keys::figure(mailbox), account, domain] {
             let figure = change(self.get(&key)?.unwrap_or_default());
             self.put_figure(key, figure);
         }

@@ -119,6 +119,11 @@ pub(crate) fn note_time(time: Stamp, note: &NoteKey) -> Vec<u8> {
     key(Table::NoteTimes, &[&time.0.to_be_bytes(), &note.0])
 }
 
+/// Where the keys by age begin of notes that were made at `time` or later.
+pub(crate) fn notes_from(time: Stamp) -> Vec<u8> {
+    key(Table::NoteTimes, &[&time.0.to_be_bytes()])
+}
+
 /// The time and the note that a key by age stands for.
 pub(crate) fn timed_note(key: &[u8]) -> Option<(Stamp, NoteKey)> {
     let (time, note) = key.get(1..)?.split_first_chunk::<8>()?;
@@ -199,11 +204,6 @@ pub(crate) fn dead(group: &GroupName, id: EventId) -> Vec<u8> {
     let mut key = of_group(Table::Dead, group);
     key.extend_from_slice(id.as_bytes());
     key
-}
-
-/// The domain of an address.
-pub(crate) fn domain_of(address: &str) -> Option<&str> {
-    address.rsplit_once('@').map(|(_, domain)| domain)
 }
 
 /// A quota owner's row in one of its tables.

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use mailhorn_events::{MessageId, Stamp};
-use mailhorn_ports::{Maintained, NoteKey, Retention};
+use mailhorn_ports::{Maintained, Retention};
 use tokio::time::Instant;
 
 use crate::core::{Core, Writer};
@@ -15,7 +15,7 @@ use crate::draft::Draft;
 use crate::error::Fault;
 use crate::frame::Chunk;
 use crate::groups;
-use crate::keys::{self, Table};
+use crate::keys;
 use crate::opened::Opened;
 use crate::rows::{Message, Present, Segment};
 use crate::trim::{self, Logs, TRIMMED_MAX};
@@ -30,8 +30,9 @@ const MOVED_MESSAGES_MAX: usize = 1_000;
 pub(crate) struct Housekeeping {
     /// Which logs there are to trim, and from where.
     pub(crate) logs: Logs,
-    /// The last note trimmed: what is before it is gone, and its remains need not be stepped over again.
-    notes_after: Option<Vec<u8>>,
+    /// The key before which there is no note any more: its remains need not be stepped over again. One that the clock,
+    /// set back by more than the window, puts before it waits for a restart.
+    notes_from: Option<Vec<u8>>,
     /// The message that is being moved or was moved last.
     moving: Option<Moving>,
     /// Segments whose messages can't be moved, since they are damaged.
@@ -66,7 +67,7 @@ pub(crate) fn maintain(core: &Core, retention: Retention) -> Result<Maintained, 
         if done.is_err() {
             // What was to be trimmed may be there still.
             writer.housekeeping.logs.forget();
-            writer.housekeeping.notes_after = None;
+            writer.housekeeping.notes_from = None;
         }
         done
     })
@@ -113,21 +114,23 @@ fn trim_notes(
     retention: Retention,
     done: &mut Maintained,
 ) -> Result<(), Fault> {
-    let after = writer.housekeeping.notes_after.as_deref();
-    let keys = draft
-        .opened
-        .page(&keys::key(Table::NoteTimes, &[]), after, TRIMMED_MAX)?;
-    let is_old = |(time, _): &(Stamp, NoteKey)| *time < retention.notes_since;
-    for (key, _) in keys {
-        let Some((time, note)) = keys::timed_note(&key).filter(is_old) else {
-            break;
-        };
-        draft.remove(keys::note(&note));
-        draft.remove(keys::note_time(time, &note));
-        writer.housekeeping.notes_after = Some(key.to_vec());
+    let from = writer.housekeeping.notes_from.take();
+    let from = from.unwrap_or_else(|| keys::notes_from(Stamp(0)));
+    // No further: notes that still count, and the remains of those that were forgotten among them, are not stepped over.
+    let mut until = keys::notes_from(retention.notes_since).max(from.clone());
+    for row in draft.opened.range(&from, &until).take(TRIMMED_MAX) {
+        let (key, _) = row?;
+        if let Some((time, note)) = keys::timed_note(&key) {
+            draft.remove(keys::note(&note));
+            draft.remove(keys::note_time(time, &note));
+        }
         done.notes += 1;
+        if done.notes == TRIMMED_MAX as u64 {
+            (done.more, until) = (true, key.to_vec());
+            break;
+        }
     }
-    done.more |= done.notes == TRIMMED_MAX as u64;
+    writer.housekeeping.notes_from = Some(until);
     Ok(())
 }
 

@@ -184,6 +184,17 @@ impl Opened {
             .take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
     }
 
+    /// Rows whose keys are `from` or above, and below `until`, one by one.
+    pub(crate) fn range(
+        &self,
+        from: &[u8],
+        until: &[u8],
+    ) -> impl Iterator<Item = Result<(fjall::Slice, fjall::Slice), Fault>> + use<> {
+        self.rows
+            .range(from..until)
+            .map(|guard| guard.into_inner().map_err(Fault::from))
+    }
+
     /// The number of the last record of a log.
     pub(crate) fn log_end(&self, generation: Generation) -> Result<u64, Fault> {
         let last = self

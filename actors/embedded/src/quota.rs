@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use fjall::{Guard, Readable, Snapshot};
 use mailhorn_events::{AccountId, QuotaLimits};
-use mailhorn_ports::{Figure, QuotaOwner, QuotaStore, StoreError};
+use mailhorn_ports::{Figure, QuotaOwner, QuotaStanding, QuotaStore, StoreError, domain_of};
 
 use crate::core::Core;
 use crate::draft::Draft;
@@ -139,7 +139,7 @@ fn owners_of(opened: &Opened, snapshot: &Snapshot, id: AccountId) -> Result<Vec<
         Some(Address(address)) => Some(address),
         None => get::<AccountRow>(opened, snapshot, &keys::removed(id))?.map(|row| row.address),
     };
-    let domain = address.as_deref().and_then(keys::domain_of);
+    let domain = address.as_deref().map(domain_of);
     owners.extend(domain.map(|domain| keys::of_domain(Table::Usage, domain)));
     Ok(owners)
 }
@@ -193,6 +193,18 @@ pub(crate) fn upgrade(core: &Core) -> Result<(), Fault> {
     Ok(())
 }
 
+fn standing(opened: &Opened, owner: &QuotaOwner) -> Result<QuotaStanding, Fault> {
+    let limits: Option<LimitsRow> = opened.get(&keys::of_owner(Table::Limits, owner))?;
+    let announced: Option<Threshold> = opened.get(&keys::of_owner(Table::Thresholds, owner))?;
+    let Threshold(announced_percent) = announced.unwrap_or_default();
+    Ok(QuotaStanding {
+        limits: limits.map(QuotaLimits::from),
+        announced_percent,
+        // After the threshold, as the port has it.
+        usage: read::figure_at(opened, &keys::of_owner(Table::Usage, owner))?,
+    })
+}
+
 fn set_limits(core: &Core, owner: &QuotaOwner, limits: Option<QuotaLimits>) -> Result<(), Fault> {
     core.write(|opened, writer| {
         let mut draft = Draft::new(opened, writer.state);
@@ -229,11 +241,10 @@ impl QuotaStore for EmbeddedStore {
             .await?)
     }
 
-    async fn announced_threshold(&self, owner: &QuotaOwner) -> Result<u8, StoreError> {
-        let key = keys::of_owner(Table::Thresholds, owner);
-        let row: Option<Threshold> = self.read_blocking(move |opened| opened.get(&key)).await?;
-        let Threshold(percent) = row.unwrap_or_default();
-        Ok(percent)
+    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
+        let owners = owners.to_vec();
+        let read = move |opened: &Opened| owners.iter().map(|owner| standing(opened, owner)).collect();
+        Ok(self.read_blocking(read).await?)
     }
 
     async fn recount_usage(&self) -> Result<u64, StoreError> {

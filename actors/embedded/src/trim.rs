@@ -101,10 +101,11 @@ impl Log {
             .checked_sub(1)
             .map(|number| keys::record(self.generation, number));
         let (mut gone, mut unreadable) = (Vec::new(), Vec::new());
-        let page = draft
-            .opened
-            .page(&keys::log(self.generation), after.as_deref(), max);
-        for (key, value) in page? {
+        // Row by row: a log that is held back at its first record costs the reading of that one.
+        let log = keys::log(self.generation);
+        let rows = draft.opened.scan(&log, after.as_deref());
+        for row in rows.take(max) {
+            let (key, value) = row?;
             let Some((_, number)) = keys::position(&key).filter(|(_, number)| *number < self.kept_from)
             else {
                 break;

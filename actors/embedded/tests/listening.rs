@@ -103,7 +103,8 @@ async fn salvage_leaves_usage_at_what_rows_sum_up_to_and_thresholds_where_they_w
     assert!(report.lost.is_empty(), "{report}");
     let store = place.open();
     assert_eq!(store.records(log, 1, 99).await.unwrap(), records);
-    assert_eq!(store.announced_threshold(&owner).await.unwrap(), 80);
+    let standings = store.quota_standings(std::slice::from_ref(&owner)).await.unwrap();
+    assert_eq!(standings[0].announced_percent, 80);
     let inbox = World::<Store>::inbox(&ann);
     let usage = store.usage(&owner).await.unwrap();
     assert_eq!((usage.messages, usage), (25, store.figure(inbox).await.unwrap()));

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mailhorn_events::{Event, Happened, Happening, QuotaLimits, QuotaRoot, QuotaUsage};
+use mailhorn_events::{Event, Happened, Happening, QuotaLimits, QuotaUsage};
 use mailhorn_ports::{
-    Announce, BatchHandled, Change, Figure, Handled, Ids, Listener, QuotaOwner, QuotaStore, StoreError,
-    ThresholdMove, Writer,
+    Announce, BatchHandled, Change, Figure, Handled, Ids, Listener, QuotaOwner, QuotaStanding, QuotaStore,
+    StoreError, ThresholdMove, Writer,
 };
 
-/// How often an owner is looked at in one batch at most. Each look but the last ends with an announcement.
+/// How often an owner is looked at in one batch at most. Each look but the last ends with an announcement of it.
 pub const LOOKS_MAX: u32 = 8;
 
 /// The limits of owners for whom none were set.
@@ -43,9 +43,9 @@ pub struct QuotaThresholdsDeps {
 
 /// Announces [`Happening::QuotaUsageUpdated`] when usage crosses a threshold.
 ///
-/// After mail came or went, or limits were set, it looks once at each account and domain of the batch. A crossing is announced on the
-/// condition that nobody else announced it ([`ThresholdMove`]). The event is about the user whose mail was the last of
-/// the batch to be counted, and about no mailbox.
+/// After mail came or went, or limits were set, it looks at the accounts and domains of the batch, all at once. A crossing
+/// is announced on the condition that nobody else announced it ([`ThresholdMove`]). The event is about the user whose mail
+/// was the last of the batch to be counted, and about no mailbox.
 #[derive(Debug)]
 pub struct QuotaThresholds(QuotaThresholdsDeps);
 
@@ -56,68 +56,67 @@ impl QuotaThresholds {
         Self(deps)
     }
 
-    /// Announces crossings until what was announced is what usage has reached. Usage may move, and another node may
-    /// announce, between the look and the announcement: whoever announces looks again, so that the one who comes last
-    /// leaves it right. After [`LOOKS_MAX`] looks it is left to the events that go on moving it.
-    async fn look(&self, owner: &QuotaOwner, cause: &Event) -> Result<(), StoreError> {
+    /// Looks at all these owners until what was announced of each is what its usage has reached. Usage may move, and
+    /// another node may announce, between the look and the announcement: of whom something was announced is looked at
+    /// again, so that the one who comes last leaves it right. After [`LOOKS_MAX`] looks it is left to the events that go
+    /// on moving it.
+    async fn look(&self, mut touched: BTreeMap<QuotaOwner, &Event>) -> Result<(), StoreError> {
         for _ in 0..LOOKS_MAX {
-            let Some((usage, crossing)) = self.crossing(owner).await? else {
-                return Ok(());
-            };
-            let event = Event {
-                user: cause.user.clone(),
-                account: cause.account,
-                mailbox: None,
-                happening: Happening::QuotaUsageUpdated(usage),
-            };
-            let announce = Announce {
-                event: self.0.ids.event(),
-                stamp: self.0.ids.stamp(),
-                events: vec![event],
-                threshold: Some(crossing),
-            };
-            self.0.writer.write(Change::Announce(announce)).await?;
+            let owners: Vec<QuotaOwner> = touched.keys().cloned().collect();
+            let standings = self.0.quota.quota_standings(&owners).await?;
+            let mut announced = BTreeMap::new();
+            for ((owner, cause), standing) in touched.into_iter().zip(standings) {
+                if let Some(usage) = self.crossing(&owner, standing) {
+                    self.announce(&owner, usage, cause).await?;
+                    announced.insert(owner, cause);
+                }
+            }
+            touched = announced;
+            if touched.is_empty() {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// What there is to announce of an owner, if anything.
-    async fn crossing(&self, owner: &QuotaOwner) -> Result<Option<(QuotaUsage, ThresholdMove)>, StoreError> {
-        let quota = &self.0.quota;
-        let (root, default) = match owner {
-            QuotaOwner::Account(_) => (QuotaRoot::User, self.0.defaults.user),
-            QuotaOwner::Domain(name) => (QuotaRoot::Domain(name.clone()), self.0.defaults.domain),
-        };
-        let limits = quota.quota_limits(owner).await?.unwrap_or(default);
-        // The announced one first: usage that is read later is never older than what it is compared with.
-        let before_percent = quota.announced_threshold(owner).await?;
-        // Where nothing is limited nothing is reached, and usage need not be asked for.
-        let used = if limits == QuotaLimits::default() {
-            if before_percent == 0 {
-                return Ok(None);
-            }
-            Figure::default()
-        } else {
-            quota.usage(owner).await?
-        };
-        let reached_percent = reached(&self.0.percents, used, limits);
-        if reached_percent == before_percent {
-            return Ok(None);
-        }
-        let usage = QuotaUsage {
-            root,
-            messages: used.messages,
-            octets: used.octets,
-            limits,
-            reached_percent,
-            before_percent,
-        };
+    async fn announce(&self, owner: &QuotaOwner, usage: QuotaUsage, cause: &Event) -> Result<(), StoreError> {
         let crossing = ThresholdMove {
             owner: owner.clone(),
-            from_percent: before_percent,
-            to_percent: reached_percent,
+            from_percent: usage.before_percent,
+            to_percent: usage.reached_percent,
         };
-        Ok(Some((usage, crossing)))
+        let event = Event {
+            user: cause.user.clone(),
+            account: cause.account,
+            mailbox: None,
+            happening: Happening::QuotaUsageUpdated(usage),
+        };
+        let announce = Announce {
+            event: self.0.ids.event(),
+            stamp: self.0.ids.stamp(),
+            events: vec![event],
+            threshold: Some(crossing),
+        };
+        self.0.writer.write(Change::Announce(announce)).await
+    }
+
+    /// What there is to announce of an owner that stands so, if anything.
+    fn crossing(&self, owner: &QuotaOwner, standing: QuotaStanding) -> Option<QuotaUsage> {
+        let default = match owner {
+            QuotaOwner::Account(_) => self.0.defaults.user,
+            QuotaOwner::Domain(_) => self.0.defaults.domain,
+        };
+        let limits = standing.limits.unwrap_or(default);
+        let Figure { messages, octets } = standing.usage;
+        let usage = QuotaUsage {
+            root: owner.root(),
+            messages,
+            octets,
+            limits,
+            reached_percent: reached(&self.0.percents, standing.usage, limits),
+            before_percent: standing.announced_percent,
+        };
+        (usage.reached_percent != usage.before_percent).then_some(usage)
     }
 }
 
@@ -139,13 +138,11 @@ impl Listener for QuotaThresholds {
             .iter()
             .map(Happened::event)
             .filter(|event| self.handles(event));
-        for (owner, cause) in touched(events) {
+        match self.look(touched(events)).await {
+            Ok(()) => BatchHandled::all(batch.len()),
             // Nothing of the batch is done then: looking again at those that were looked at finds nothing to announce.
-            if let Err(error) = self.look(&owner, cause).await {
-                return failed(batch.len(), &error);
-            }
+            Err(error) => failed(batch.len(), &error),
         }
-        BatchHandled::all(batch.len())
     }
 
     /// Counts usage anew. Thresholds that were crossed in the gap are announced with the owner's next mail.
@@ -172,17 +169,14 @@ fn failed(events: usize, error: &StoreError) -> BatchHandled {
 fn touched<'a>(events: impl Iterator<Item = &'a Event>) -> BTreeMap<QuotaOwner, &'a Event> {
     let mut touched = BTreeMap::new();
     for event in events {
-        if let Happening::QuotaLimitsUpdated { root, .. } = &event.happening {
-            let owner = match root {
-                QuotaRoot::User => QuotaOwner::Account(event.account),
-                QuotaRoot::Domain(name) => QuotaOwner::Domain(name.clone()),
-            };
-            touched.insert(owner, event);
-            continue;
-        }
-        touched.insert(QuotaOwner::Account(event.account), event);
-        if let Some((_, domain)) = event.user.rsplit_once('@') {
-            touched.insert(QuotaOwner::Domain(domain.to_owned()), event);
+        match &event.happening {
+            Happening::QuotaLimitsUpdated { root, .. } => {
+                touched.insert(QuotaOwner::of_root(root, event.account), event);
+            }
+            _ => {
+                let owners = QuotaOwner::of(event.account, &event.user);
+                touched.extend(owners.map(|owner| (owner, event)));
+            }
         }
     }
     touched

@@ -171,7 +171,12 @@ impl Webhook {
     }
 }
 
-fn url(text: &str) -> Result<Uri, WebhookError> {
+/// An address that a webhook can send to.
+///
+/// # Errors
+///
+/// [`WebhookError::Url`].
+pub fn url(text: &str) -> Result<Uri, WebhookError> {
     let uri: Uri = text.parse().map_err(|_| WebhookError::Url(text.to_owned()))?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
     let has_host = uri.host().is_some_and(|host| !host.is_empty());

@@ -180,6 +180,7 @@ macro_rules! quota_store_contract {
             limits_are_set_and_taken_back
             limits_and_thresholds_go_with_their_owner
             a_crossing_is_announced_once
+            many_owners_are_looked_at_in_one_go
             counting_anew_finds_nothing_wrong
             random_changes_leave_the_sums_over_the_rows
         );

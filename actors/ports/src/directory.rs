@@ -24,6 +24,12 @@ pub struct Account {
     pub created: Stamp,
 }
 
+/// The domain of an address in canonical form; nothing of what is none.
+#[must_use]
+pub fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
 /// How a password is checked. Never holds a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {

@@ -28,12 +28,12 @@ pub mod memory;
 
 pub use clock::{Clock, Ids, Random};
 pub use cluster::{Epoch, MemberRow, RegisteredFor, Registry, Transport};
-pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys};
+pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
 pub use groups::{Cursor, GroupStore, KnownGroup};
 pub use listener::{
     BatchHandled, GroupName, GroupNameError, Handled, Key, Letter, Listener, ListenerOptions, Mode, Scope,
 };
-pub use quota::{QuotaOwner, QuotaStore};
+pub use quota::{QuotaOwner, QuotaStanding, QuotaStore};
 pub use store::{
     Announce, CHUNK_OCTETS_MAX, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, LogEntry,
     MailStore, Maintained, NoteKey, Octets, Part, ReadError, Recipient, RecipientOutcome, Retention,

@@ -6,8 +6,9 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use mailhorn_events::{AccountId, QuotaLimits};
+use mailhorn_events::{AccountId, QuotaLimits, QuotaRoot};
 
+use crate::directory::domain_of;
 use crate::store::{Figure, StoreError};
 
 /// Whose quota.
@@ -17,6 +18,44 @@ pub enum QuotaOwner {
     Account(AccountId),
     /// A domain, over all its accounts.
     Domain(String),
+}
+
+impl QuotaOwner {
+    /// For whom mail of an account counts, whose address in canonical form is `address`: for it, and for its domain.
+    #[must_use]
+    pub fn of(account: AccountId, address: &str) -> [Self; 2] {
+        let domain = domain_of(address).to_owned();
+        [Self::Account(account), Self::Domain(domain)]
+    }
+
+    /// Whom an event about `account` means by `root`.
+    #[must_use]
+    pub fn of_root(root: &QuotaRoot, account: AccountId) -> Self {
+        match root {
+            QuotaRoot::User => Self::Account(account),
+            QuotaRoot::Domain(domain) => Self::Domain(domain.clone()),
+        }
+    }
+
+    /// What events call it.
+    #[must_use]
+    pub fn root(&self) -> QuotaRoot {
+        match self {
+            Self::Account(_) => QuotaRoot::User,
+            Self::Domain(domain) => QuotaRoot::Domain(domain.clone()),
+        }
+    }
+}
+
+/// How an owner stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaStanding {
+    /// The limits that were set for it; `None` where none were: the settings' hold.
+    pub limits: Option<QuotaLimits>,
+    /// The threshold that was announced last, in percent; 0 at first.
+    pub announced_percent: u8,
+    /// What it holds, read after the threshold: never older than what that was announced for.
+    pub usage: Figure,
 }
 
 /// Limits and usage. Limits, and what was announced, go with their owner: an account's when it is forgotten
@@ -38,8 +77,8 @@ pub trait QuotaStore: Debug + Send + Sync {
     /// What the owner holds. Mail of an account that was removed counts for its domain until it is gone.
     async fn usage(&self, owner: &QuotaOwner) -> Result<Figure, StoreError>;
 
-    /// The threshold that was announced last for this owner, in percent; 0 at first.
-    async fn announced_threshold(&self, owner: &QuotaOwner) -> Result<u8, StoreError>;
+    /// How these owners stand, in their order: for whoever looks at many, in one go.
+    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError>;
 
     /// Makes the figures anew from the rows of the view, and tells how many were wrong. Changes go on meanwhile. Reads
     /// all rows: not for every day.

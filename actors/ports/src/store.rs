@@ -26,7 +26,7 @@ use crate::quota::QuotaOwner;
 pub const CHUNK_OCTETS_MAX: usize = 64 * 1024;
 
 /// The store could not do it now. Nothing is known to be lost; trying later may help.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// A fault that may pass: the disk is full, a sync failed, a server is away.
     #[error("the store is not available: {0}")]

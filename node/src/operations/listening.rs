@@ -30,7 +30,8 @@ impl From<RedeliverError> for OperationError {
         match error {
             RedeliverError::NotFound(_) => Self::NotFound(told),
             RedeliverError::NotRegistered(_) | RedeliverError::Unreadable(_) => Self::Conflict(told),
-            RedeliverError::Store(_) => Self::Unavailable(told),
+            RedeliverError::TooMany => Self::Unavailable(told),
+            RedeliverError::Store(error) => error.into(),
         }
     }
 }
@@ -50,14 +51,11 @@ impl EventOperations {
         };
         let mut shown = Vec::new();
         let registered = self.bus.groups();
-        let mut stored = Vec::with_capacity(registered.len());
-        for group in registered {
-            let stored_as = self.bus.stored_as(&group.name);
-            shown.push(registered_group(&group, letters(&stored_as)));
-            stored.push(stored_as);
+        for group in &registered {
+            shown.push(registered_group(group, letters(&group.stored_as)));
         }
         for known in self.groups.groups().await? {
-            if !stored.contains(&known.name) {
+            if !registered.iter().any(|group| group.stored_as == known.name) {
                 let letters = letters(&known.name);
                 shown.push(self.known_group(known, letters).await?);
             }
@@ -97,7 +95,7 @@ impl EventOperations {
     ///
     /// [`OperationError`]: also for one that is registered here, for it would be known again at once.
     pub async fn forget(&self, group: &GroupName) -> Result<(), OperationError> {
-        if self.registered(group).is_some() {
+        if self.bus.group(group).is_some() {
             let told = format!("{group} is registered on this node: switch its listener off first");
             return Err(OperationError::Conflict(told));
         }
@@ -116,7 +114,8 @@ impl EventOperations {
     /// What a group's letters are found by: the name that it has in the store.
     #[must_use]
     pub fn stored_as(&self, group: &GroupName) -> GroupName {
-        self.bus.stored_as(group)
+        let registered = self.bus.group(group);
+        registered.map_or_else(|| group.clone(), |registered| registered.stored_as)
     }
 
     /// Gives a dead letter to its group again.
@@ -125,11 +124,7 @@ impl EventOperations {
     ///
     /// [`OperationError`].
     pub async fn redeliver(&self, group: &GroupName, id: &str) -> Result<(), OperationError> {
-        let registered = self.registered(group);
-        Ok(self
-            .bus
-            .redeliver(registered.as_ref().unwrap_or(group), event_id(id)?)
-            .await?)
+        Ok(self.bus.redeliver(group, event_id(id)?).await?)
     }
 
     /// Gives dead letters of a group to it again.
@@ -142,12 +137,8 @@ impl EventOperations {
         group: &GroupName,
         limit: Option<usize>,
     ) -> Result<Redelivered, OperationError> {
-        let registered = self.registered(group);
         let limit = limit.unwrap_or(self.redeliver_limit);
-        let letters = self
-            .bus
-            .redeliver_all(registered.as_ref().unwrap_or(group), limit)
-            .await?;
+        let letters = self.bus.redeliver_all(group, limit).await?;
         Ok(Redelivered {
             group: group.to_string(),
             letters,
@@ -173,18 +164,11 @@ impl EventOperations {
         }
         Ok(told)
     }
-
-    /// The name under which a group is registered here that has this name, there or in the store.
-    fn registered(&self, group: &GroupName) -> Option<GroupName> {
-        let names = self.bus.groups().into_iter().map(|registered| registered.name);
-        let mut named = names.filter(|name| name == group || self.bus.stored_as(name) == *group);
-        named.next()
-    }
 }
 
 fn registered_group(group: &RegisteredGroup, dead_letters: u64) -> Group {
     let status = &group.status;
-    let state = match (group.rebuilding, &status.why) {
+    let state = match (status.rebuilding, &status.why) {
         (true, _) => GroupState::Rebuilding,
         (false, Some(_)) => GroupState::Stopped,
         (false, None) => GroupState::Running,

@@ -137,11 +137,7 @@ impl Listening {
 
     /// The log is kept for a group that was known before, whether somebody runs it or not.
     async fn tell_of_the_rest(&self, parts: &Parts) -> anyhow::Result<()> {
-        let registered = self
-            .bus
-            .groups()
-            .into_iter()
-            .map(|group| self.bus.stored_as(&group.name));
+        let registered = self.bus.groups().into_iter().map(|group| group.stored_as);
         let registered: Vec<GroupName> = registered.collect();
         let known = parts.groups.groups().await?.into_iter().map(|known| known.name);
         for group in known.filter(|name| !registered.contains(name)) {

@@ -38,7 +38,7 @@ impl Redelivery {
 
     async fn turn(&self) -> Result<(), StoreError> {
         let dead = self.store.groups_with_dead_letters().await?;
-        for group in ready(&self.bus, dead) {
+        for group in takers(self.bus.groups(), &dead) {
             match self.bus.redeliver_all(&group, self.limit).await {
                 Ok(letters) => tracing::info!(%group, letters, "dead letters were given out again"),
                 // Nor may one group keep the next from its turn.
@@ -49,26 +49,17 @@ impl Redelivery {
     }
 }
 
-fn ready(bus: &EventBus, dead: Vec<(GroupName, u64)>) -> Vec<GroupName> {
-    let registered = bus.groups().into_iter();
-    let with_store = registered.map(|group| (bus.stored_as(&group.name), group));
-    takers(with_store, &dead)
-}
-
 /// The groups that have letters and would take them now. One that waits for its back end would only try them in vain
 /// until they were dead again; one that nobody runs here takes none.
-fn takers(
-    registered: impl Iterator<Item = (GroupName, RegisteredGroup)>,
-    dead: &[(GroupName, u64)],
-) -> Vec<GroupName> {
-    let takes = |(stored_as, group): (GroupName, RegisteredGroup)| {
+fn takers(registered: Vec<RegisteredGroup>, dead: &[(GroupName, u64)]) -> Vec<GroupName> {
+    let takes = |group: RegisteredGroup| {
         let has_letters = dead
             .iter()
-            .any(|(name, letters)| *name == stored_as && *letters > 0);
-        let is_running = group.status.why.is_none() && !group.rebuilding;
+            .any(|(name, letters)| *name == group.stored_as && *letters > 0);
+        let is_running = group.status.why.is_none() && !group.status.rebuilding;
         (has_letters && is_running).then_some(group.name)
     };
-    registered.filter_map(takes).collect()
+    registered.into_iter().filter_map(takes).collect()
 }
 
 #[cfg(test)]
@@ -77,13 +68,15 @@ mod tests {
     use mailhorn_core::events::GroupStatus;
     use mailhorn_ports::{Mode, Scope};
 
-    fn group(name: &str, why: Option<&str>, rebuilding: bool) -> RegisteredGroup {
+    fn group(stored_as: &str, why: Option<&str>, rebuilding: bool) -> RegisteredGroup {
+        let (name, _) = stored_as.split_once('@').unwrap_or((stored_as, ""));
         RegisteredGroup {
             name: name.parse().unwrap(),
+            stored_as: stored_as.parse().unwrap(),
             scope: Scope::Local,
             mode: Mode::Async,
-            rebuilding,
             status: GroupStatus {
+                rebuilding,
                 why: why.map(str::to_owned),
                 ..GroupStatus::default()
             },
@@ -101,16 +94,13 @@ mod tests {
         ];
         let dead = dead.map(|(name, letters)| (name.parse().unwrap(), letters));
         let registered = [
-            ("away", group("away", Some("connection refused"), false)),
-            ("index@a", group("index", None, false)),
-            ("quota", group("quota", None, false)),
-            ("rebuilt", group("rebuilt", None, true)),
-            ("webhook", group("webhook", None, false)),
+            group("away", Some("connection refused"), false),
+            group("index@a", None, false),
+            group("quota", None, false),
+            group("rebuilt", None, true),
+            group("webhook", None, false),
         ];
-        let registered = registered
-            .into_iter()
-            .map(|(stored_as, group)| (stored_as.parse().unwrap(), group));
-        let takers: Vec<String> = takers(registered, &dead)
+        let takers: Vec<String> = takers(registered.into(), &dead)
             .iter()
             .map(ToString::to_string)
             .collect();

@@ -11,12 +11,13 @@ use mailhorn_ports::{
     Scope, StoreError,
 };
 use parking_lot::Mutex;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::call::CallDeps;
 use super::dispatch::Dispatch;
 use super::figures::GroupFigures;
-use super::group::{Group, GroupDeps, Redeliver, RedeliverError, Stop, Threads, Unavailable};
+use super::group::{Group, GroupDeps, Redeliver, RedeliverError, Stop, Threads};
 use super::members::Members;
 use super::registrations::Registration;
 use super::status::{GroupStatus, StatusCell};
@@ -73,6 +74,9 @@ pub enum RegisterError {
     /// The store did not make it known.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// In scope `cluster` a group is known by its name and the node's, which together are too long.
+    #[error("the group {0} and the node's name are together longer than a group's name may be")]
+    TooLong(GroupName),
     /// The node ends.
     #[error("the node ends")]
     Ending,
@@ -83,12 +87,12 @@ pub enum RegisterError {
 pub struct RegisteredGroup {
     /// Its name.
     pub name: GroupName,
+    /// What it is known by in the store, where its letters are: its name, but in scope `cluster`.
+    pub stored_as: GroupName,
     /// Where it runs.
     pub scope: Scope,
     /// Before or after the reply.
     pub mode: Mode,
-    /// It makes its state anew.
-    pub rebuilding: bool,
     /// Where it stands.
     pub status: GroupStatus,
 }
@@ -102,6 +106,24 @@ struct Entry {
     stop: watch::Sender<Stop>,
     redeliveries: mpsc::Sender<Redeliver>,
     status: StatusCell,
+}
+
+impl Entry {
+    fn seen(&self, name: &GroupName) -> RegisteredGroup {
+        RegisteredGroup {
+            name: name.clone(),
+            stored_as: self.stored_as.clone(),
+            scope: self.scope,
+            mode: self.mode,
+            status: self.status.get(),
+        }
+    }
+}
+
+/// By the name here or in the store.
+fn find<'a>(groups: &'a BTreeMap<GroupName, Entry>, name: &GroupName) -> Option<(&'a GroupName, &'a Entry)> {
+    let mut stored = groups.iter().filter(|(_, entry)| entry.stored_as == *name);
+    groups.get_key_value(name).or_else(|| stored.next())
 }
 
 /// The bus. Clones share it.
@@ -166,7 +188,7 @@ impl EventBus {
             // Every node has a cursor of its own.
             Scope::Cluster => format!("{name}@{}", deps.node)
                 .parse()
-                .unwrap_or_else(|_| name.clone()),
+                .map_err(|_| RegisterError::TooLong(name.clone()))?,
         };
         if self.0.groups.lock().contains_key(&name) {
             return Err(RegisterError::AlreadyRegistered(name));
@@ -270,14 +292,14 @@ impl EventBus {
     #[must_use]
     pub fn groups(&self) -> Vec<RegisteredGroup> {
         let groups = self.0.groups.lock();
-        let seen = groups.iter().map(|(name, entry)| RegisteredGroup {
-            name: name.clone(),
-            scope: entry.scope,
-            mode: entry.mode,
-            rebuilding: entry.status.is_rebuilding(),
-            status: entry.status.get(),
-        });
-        seen.collect()
+        groups.iter().map(|(name, entry)| entry.seen(name)).collect()
+    }
+
+    /// The group that is registered here and has this name, here or in the store.
+    #[must_use]
+    pub fn group(&self, name: &GroupName) -> Option<RegisteredGroup> {
+        let groups = self.0.groups.lock();
+        find(&groups, name).map(|(name, entry)| entry.seen(name))
     }
 
     /// Announces events: they are durable, and with whoever listens in mode `sync`, when it returns *done*. Events in which
@@ -296,25 +318,17 @@ impl EventBus {
         self.0.deps.log.append(Change::Announce(announce)).await
     }
 
-    /// What the group is known by in the store, where its letters are: the name itself, but for a group of scope `cluster`.
-    #[must_use]
-    pub fn stored_as(&self, name: &GroupName) -> GroupName {
-        let groups = self.0.groups.lock();
-        groups
-            .get(name)
-            .map_or_else(|| name.clone(), |entry| entry.stored_as.clone())
-    }
-
-    /// Gives a dead letter to its group again, which tries it as often as at first.
+    /// Gives a dead letter to its group again, which tries it as often as at first. The group may be named as here or as in
+    /// the store.
     ///
     /// # Errors
     ///
     /// [`RedeliverError`]: the letter stays where it is.
     pub async fn redeliver(&self, name: &GroupName, id: EventId) -> Result<(), RedeliverError> {
-        let queue = self.redeliveries(name)?;
-        let letter = self.0.deps.store.dead_letter(&self.stored_as(name), id).await?;
+        let (stored_as, queue) = self.redeliveries(name)?;
+        let letter = self.0.deps.store.dead_letter(&stored_as, id).await?;
         let letter = letter.ok_or(RedeliverError::NotFound(id))?;
-        Self::redeliver_letter(name, &queue, letter).await
+        self.redeliver_letter(name, &queue, letter).await
     }
 
     /// The same for the letters of a group, at most `limit` of them, by id. How many were taken up; those that can't be
@@ -324,8 +338,7 @@ impl EventBus {
     ///
     /// [`RedeliverError`].
     pub async fn redeliver_all(&self, name: &GroupName, limit: usize) -> Result<usize, RedeliverError> {
-        let queue = self.redeliveries(name)?;
-        let stored_as = self.stored_as(name);
+        let (stored_as, queue) = self.redeliveries(name)?;
         let (mut after, mut taken_up) = (None, 0);
         loop {
             let page = LETTERS_PAGE.min(limit.saturating_sub(taken_up));
@@ -335,7 +348,7 @@ impl EventBus {
             };
             after = Some(last.id);
             for letter in letters {
-                match Self::redeliver_letter(name, &queue, letter).await {
+                match self.redeliver_letter(name, &queue, letter).await {
                     Ok(()) => taken_up += 1,
                     Err(RedeliverError::Unreadable(_)) => {}
                     Err(error) => return Err(error),
@@ -344,25 +357,30 @@ impl EventBus {
         }
     }
 
-    fn redeliveries(&self, name: &GroupName) -> Result<mpsc::Sender<Redeliver>, RedeliverError> {
+    /// Where a group's letters are, and how it is given one.
+    fn redeliveries(&self, name: &GroupName) -> Result<(GroupName, mpsc::Sender<Redeliver>), RedeliverError> {
         let groups = self.0.groups.lock();
-        let entry = groups.get(name);
-        entry
-            .map(|entry| entry.redeliveries.clone())
-            .ok_or_else(|| RedeliverError::NotRegistered(name.to_string()))
+        let (_, entry) = find(&groups, name).ok_or_else(|| RedeliverError::NotRegistered(name.clone()))?;
+        Ok((entry.stored_as.clone(), entry.redeliveries.clone()))
     }
 
     async fn redeliver_letter(
+        &self,
         name: &GroupName,
         queue: &mpsc::Sender<Redeliver>,
         letter: Letter,
     ) -> Result<(), RedeliverError> {
-        let gone = || RedeliverError::NotRegistered(name.to_string());
+        let gone = || RedeliverError::NotRegistered(name.clone());
         let (reply, answer) = oneshot::channel();
-        let sent = queue.try_send(Redeliver { letter, reply });
-        sent.map_err(|_| {
-            RedeliverError::Store(Unavailable("too many redeliveries wait for this group".into()))
-        })?;
+        queue
+            .try_send(Redeliver { letter, reply })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => {
+                    self.count_limit("redeliveries_queued_max");
+                    RedeliverError::TooMany
+                }
+                TrySendError::Closed(_) => gone(),
+            })?;
         answer.await.map_err(|_| gone())?
     }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use mailhorn_events::{EventId, Generation, Happened, Stamp};
-use mailhorn_ports::{Letter, MailStore, Mode, Scope, StoreError};
+use mailhorn_events::{EventId, Generation, Happened};
+use mailhorn_ports::{GroupName, Letter, MailStore, Mode, Scope, StoreError};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -82,27 +82,19 @@ pub(super) enum Stop {
 pub enum RedeliverError {
     /// No listener of this group is registered on this node.
     #[error("no listener of the group {0} is registered on this node")]
-    NotRegistered(String),
+    NotRegistered(GroupName),
     /// There is no such letter.
     #[error("there is no dead letter {0}")]
     NotFound(EventId),
     /// What it holds can't be read by this release, or was never in the log's reach.
     #[error("the dead letter can't be delivered: {0}")]
     Unreadable(String),
-    /// Not now.
+    /// As many wait for this group as may.
+    #[error("too many redeliveries wait for this group")]
+    TooMany,
+    /// The store did not do it.
     #[error(transparent)]
-    Store(#[from] Unavailable),
-}
-
-/// The store did not do it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(pub String);
-
-impl From<StoreError> for RedeliverError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Unavailable(error.to_string()))
-    }
+    Store(#[from] StoreError),
 }
 
 /// Take up a dead letter: as many attempts as at first.
@@ -118,7 +110,6 @@ pub(super) struct GroupDeps {
     pub(super) call: Arc<CallDeps>,
     pub(super) scope: Scope,
     pub(super) threads: Threads,
-    /// What `call.group` is to other nodes: the same but for the node's name behind it in scope `cluster`.
     pub(super) mail: Arc<dyn MailStore>,
     pub(super) tail: Arc<Tail>,
     pub(super) members: watch::Receiver<Arc<Members>>,
@@ -203,8 +194,6 @@ type Calls = FuturesUnordered<Pin<Box<dyn Future<Output = Ended>>>>;
 #[derive(Debug)]
 struct Followed {
     line: Line,
-    /// Stamps of the records that are not finished, for the age of the oldest.
-    stamps: BTreeMap<u64, Stamp>,
     /// When a log of another process is looked at again; `None`: when something says so.
     poll_at: Option<Instant>,
     end: u64,
@@ -351,11 +340,12 @@ impl Worker {
     async fn save(&mut self) {
         let call = &self.deps.call;
         for (log, followed) in &mut self.lines {
-            let Some(cursor) = followed.line.unsaved() else {
+            if !followed.line.is_unsaved() {
                 continue;
-            };
+            }
+            let cursor = followed.line.cursor();
             match call.store.save_cursor(&call.group, *log, &cursor).await {
-                Ok(()) => followed.line.saved(cursor),
+                Ok(()) => followed.line.saved(),
                 // It is saved with the next; until then a crash repeats more.
                 Err(error) => tracing::debug!(group = %call.group, %error, "a cursor was not saved"),
             }
@@ -364,11 +354,8 @@ impl Worker {
 
     /// Says it once when the oldest unfinished event is so old that half the retention is over.
     fn look_at_age(&mut self) {
-        let stamps = self
-            .lines
-            .values()
-            .filter_map(|followed| followed.stamps.values().next());
-        let oldest = stamps.min().copied();
+        let oldest = self.lines.values().filter_map(|followed| followed.line.oldest());
+        let oldest = oldest.min();
         let now = self.deps.call.ids.now();
         let age = oldest.map_or(Duration::ZERO, |oldest| {
             Duration::from_micros(now.0.saturating_sub(oldest.0))
@@ -398,10 +385,7 @@ impl Worker {
             .filter_map(|followed| followed.poll_at);
         // While calls are under way their end is what is waited for.
         let probe = self.standing.due().filter(|_| self.schedule.running() == 0);
-        let unsaved = self
-            .lines
-            .values()
-            .any(|followed| followed.line.unsaved().is_some());
+        let unsaved = self.lines.values().any(|followed| followed.line.is_unsaved());
         let save = (unsaved || self.is_shown_late || !self.is_idle()).then_some(self.save_at);
         let times = [
             probe,
@@ -439,6 +423,8 @@ impl Worker {
             end: followed.end,
         });
         let status = GroupStatus {
+            // Nothing else is shown while it does.
+            rebuilding: false,
             why: self.standing.why().map(str::to_owned),
             logs: logs.collect(),
             parked: self.lot.len(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mailhorn_events::Stamp;
 use mailhorn_ports::Cursor;
 
 /// Records of one log that are taken up and not finished, at most.
@@ -16,9 +17,17 @@ pub(super) struct Line {
     taken: u64,
     /// Taken up by a process before this one and not finished there: to be taken again when they are read.
     again: BTreeSet<u64>,
-    /// Taken up and not finished, with the events that are left of each.
-    open: BTreeMap<u64, usize>,
-    saved: Cursor,
+    /// Taken up and not finished.
+    open: BTreeMap<u64, Open>,
+    /// The cursor moved since it was saved.
+    is_unsaved: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// Events that are left of it.
+    events: usize,
+    stamp: Stamp,
 }
 
 /// What a record is to the line that reads it.
@@ -37,9 +46,9 @@ impl Line {
         Self {
             read: cursor.finished(),
             taken: cursor.taken,
-            again: cursor.open.clone(),
+            again: cursor.open,
             open: BTreeMap::new(),
-            saved: cursor,
+            is_unsaved: false,
         }
     }
 
@@ -64,6 +73,7 @@ impl Line {
             self.again = self.again.split_off(&number);
             // What was finished beyond the gap stays so.
             self.taken = self.taken.max(number.saturating_sub(1));
+            self.is_unsaved = true;
             return Read::AfterGap(first, number.saturating_sub(1));
         }
         if number <= self.taken && !self.again.contains(&number) {
@@ -74,23 +84,25 @@ impl Line {
     }
 
     /// A record is taken up, with so many events for this group.
-    pub(super) fn take(&mut self, number: u64, events: usize) {
+    pub(super) fn take(&mut self, number: u64, stamp: Stamp, events: usize) {
         self.again.remove(&number);
         self.taken = self.taken.max(number);
+        self.is_unsaved = true;
         if events > 0 {
-            self.open.insert(number, events);
+            self.open.insert(number, Open { events, stamp });
         }
     }
 
     /// An event of a record is finished. Whether its record is with it.
     pub(super) fn event_finished(&mut self, number: u64) -> bool {
-        let Some(left) = self.open.get_mut(&number) else {
+        let Some(open) = self.open.get_mut(&number) else {
             return false;
         };
-        *left -= 1;
-        let all = *left == 0;
+        open.events -= 1;
+        let all = open.events == 0;
         if all {
             self.open.remove(&number);
+            self.is_unsaved = true;
         }
         all
     }
@@ -100,19 +112,25 @@ impl Line {
         self.read = self.read.max(number);
         self.taken = self.taken.max(number);
         self.again = self.again.split_off(&number.saturating_add(1));
+        self.is_unsaved = true;
     }
 
-    /// The cursor, if it is another one than was saved last.
-    pub(super) fn unsaved(&self) -> Option<Cursor> {
-        let cursor = self.cursor();
-        (cursor != self.saved).then_some(cursor)
+    /// The stamp of the first record that is taken up and not finished.
+    pub(super) fn oldest(&self) -> Option<Stamp> {
+        self.open.values().next().map(|open| open.stamp)
     }
 
-    pub(super) fn saved(&mut self, cursor: Cursor) {
-        self.saved = cursor;
+    /// Whether the cursor moved since it was saved.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.is_unsaved
     }
 
-    fn cursor(&self) -> Cursor {
+    /// The cursor as it stands is saved.
+    pub(super) fn saved(&mut self) {
+        self.is_unsaved = false;
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
         Cursor {
             taken: self.taken,
             open: self.open.keys().chain(&self.again).copied().collect(),
@@ -124,17 +142,23 @@ impl Line {
 mod tests {
     use super::*;
 
+    /// Takes a record whose stamp is its number.
+    fn take(line: &mut Line, number: u64, events: usize) {
+        line.take(number, Stamp(number), events);
+    }
+
     #[test]
     fn the_cursor_is_the_lowest_unfinished_record() {
         let mut line = Line::new(Cursor::default());
         for number in 1..=3 {
             assert_eq!(line.read(number), Read::New);
-            line.take(number, 1);
+            take(&mut line, number, 1);
         }
         assert!(line.event_finished(2));
         assert_eq!(line.finished(), 0);
-        let cursor = line.unsaved().unwrap();
+        let cursor = line.cursor();
         assert_eq!((cursor.taken, cursor.open), (3, [1, 3].into()));
+        assert_eq!(line.oldest(), Some(Stamp(1)));
         assert!(line.event_finished(1));
         assert_eq!(line.finished(), 2);
     }
@@ -155,13 +179,13 @@ mod tests {
     fn a_record_with_nothing_for_the_group_is_finished_at_once() {
         let mut line = Line::new(Cursor::default());
         line.read(1);
-        line.take(1, 0);
+        take(&mut line, 1, 0);
         assert_eq!(line.finished(), 1);
         line.read(2);
-        line.take(2, 2);
+        take(&mut line, 2, 2);
         assert!(!line.event_finished(2));
         assert!(line.event_finished(2));
-        assert_eq!(line.unsaved(), Some(Cursor::at(2)));
+        assert_eq!((line.cursor(), line.oldest()), (Cursor::at(2), None));
     }
 
     #[test]
@@ -171,10 +195,43 @@ mod tests {
             open: [2].into(),
         });
         assert_eq!(line.read(9), Read::AfterGap(2, 8));
-        line.take(9, 0);
+        take(&mut line, 9, 0);
         assert_eq!(line.finished(), 9);
         let mut line = Line::new(Cursor::at(5));
         assert_eq!(line.read(6), Read::New);
+    }
+
+    #[test]
+    fn a_cursor_is_to_be_saved_when_it_moved_and_only_then() {
+        let mut line = Line::new(Cursor {
+            taken: 5,
+            open: [2].into(),
+        });
+        let mut moves = |move_it: &dyn Fn(&mut Line)| {
+            let before = line.cursor();
+            move_it(&mut line);
+            let is_unsaved = line.is_unsaved();
+            assert!(is_unsaved || line.cursor() == before);
+            line.saved();
+            is_unsaved
+        };
+        assert!(!moves(&|line| drop(line.read(2))));
+        moves(&|line| take(line, 2, 2));
+        assert!(!moves(&|line| {
+            line.event_finished(2);
+        }));
+        assert!(moves(&|line| {
+            line.event_finished(2);
+        }));
+        assert!(moves(&|line| {
+            line.read(6);
+            take(line, 6, 0);
+        }));
+        assert!(moves(&|line| drop(line.read(9))), "over a gap");
+        assert!(moves(&|line| line.skip_to(12)));
+        assert!(!moves(&|line| {
+            line.event_finished(12);
+        }));
     }
 
     #[test]

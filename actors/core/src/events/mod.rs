@@ -37,7 +37,7 @@ pub use dispatch::{Dispatch, OUTGOING_RECORDS_MAX, Outgoing, Waits};
 pub use exchange::{BEAT_PAUSE, DISTRUST, Exchange, ExchangeDeps, ExchangeParts, Fanout, SILENCE_MAX};
 pub use feed::{Feed, FeedError, FeedHub, FeedId, FeedIdError, FeedItem, FeedOptions};
 pub use group::{
-    CURSOR_PAUSE, FOREIGN_POLL_PAUSE, GATHER_PAUSE, PARKED_PROBED_MAX, RedeliverError, Threads, Unavailable,
+    CURSOR_PAUSE, FOREIGN_POLL_PAUSE, GATHER_PAUSE, PARKED_PROBED_MAX, RedeliverError, Threads,
     WAITING_EVENTS_MAX,
 };
 pub use links::{LINK_BEAT_PAUSE, LINK_SILENCE_MAX};

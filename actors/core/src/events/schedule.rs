@@ -24,6 +24,16 @@ struct LaneState<T> {
     busy: bool,
 }
 
+// Derived, it would ask the same of `T`.
+impl<T> Default for LaneState<T> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            busy: false,
+        }
+    }
+}
+
 /// A call's worth of events. It holds its lanes until [`Schedule::ended`].
 #[derive(Debug)]
 pub(super) struct Turn<T> {
@@ -86,10 +96,7 @@ impl<T> Schedule<T> {
     }
 
     fn place(&mut self, lane: Lane, place: impl FnOnce(&mut VecDeque<T>)) {
-        let state = self.lanes.entry(lane).or_insert_with(|| LaneState {
-            waiting: VecDeque::new(),
-            busy: false,
-        });
+        let state = self.lanes.entry(lane).or_default();
         if state.waiting.is_empty() && !state.busy {
             self.ready.push_back(lane);
         }
@@ -137,10 +144,7 @@ impl<T> Schedule<T> {
         if self.running >= self.concurrency || is_held {
             return None;
         }
-        let state = self.lanes.entry(lane).or_insert_with(|| LaneState {
-            waiting: VecDeque::new(),
-            busy: false,
-        });
+        let state = self.lanes.entry(lane).or_default();
         state.busy = true;
         self.ready.retain(|ready| *ready != lane);
         self.running += 1;

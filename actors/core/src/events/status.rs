@@ -1,7 +1,6 @@
 //! Where a group stands, for whoever looks: looking costs the group nothing and can't be held up by it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailhorn_events::Generation;
 use parking_lot::Mutex;
@@ -20,6 +19,8 @@ pub struct LogStatus {
 /// A group on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupStatus {
+    /// It makes its state anew.
+    pub rebuilding: bool,
     /// Why it waits, if it does.
     pub why: Option<String>,
     /// The logs that it follows.
@@ -45,28 +46,19 @@ impl GroupStatus {
 
 /// Where the group's actor shows it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StatusCell(Arc<Cell>);
-
-#[derive(Debug, Default)]
-struct Cell {
-    status: Mutex<GroupStatus>,
-    rebuilding: AtomicBool,
-}
+pub(super) struct StatusCell(Arc<Mutex<GroupStatus>>);
 
 impl StatusCell {
     pub(super) fn set(&self, status: GroupStatus) {
-        *self.0.status.lock() = status;
+        *self.0.lock() = status;
     }
 
+    /// While it rebuilds, the rest stands as it was.
     pub(super) fn set_rebuilding(&self, rebuilding: bool) {
-        self.0.rebuilding.store(rebuilding, Ordering::Relaxed);
+        self.0.lock().rebuilding = rebuilding;
     }
 
     pub(super) fn get(&self) -> GroupStatus {
-        self.0.status.lock().clone()
-    }
-
-    pub(super) fn is_rebuilding(&self) -> bool {
-        self.0.rebuilding.load(Ordering::Relaxed)
+        self.0.lock().clone()
     }
 }

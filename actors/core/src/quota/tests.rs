@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use mailhorn_ports::QuotaStanding;
 use mailhorn_ports::memory::MemoryStore;
 use tokio::time::advance;
 
@@ -46,8 +47,8 @@ impl QuotaStore for Asked {
         self.store.usage(owner).await
     }
 
-    async fn announced_threshold(&self, owner: &QuotaOwner) -> Result<u8, StoreError> {
-        self.store.announced_threshold(owner).await
+    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
+        self.store.quota_standings(owners).await
     }
 
     async fn recount_usage(&self) -> Result<u64, StoreError> {

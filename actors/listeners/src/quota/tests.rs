@@ -1,4 +1,6 @@
-use mailhorn_events::{AccountId, EventId, Generation, MailboxId, MessageId, Position, Record, Stamp};
+use mailhorn_events::{
+    AccountId, EventId, Generation, MailboxId, MessageId, Position, QuotaRoot, Record, Stamp,
+};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
 use mailhorn_ports::{
     Account, Credentials, Delivery, Directory, Expunge, Group, MailStore, NewAccount, Octets, Recipient,
@@ -155,7 +157,8 @@ impl World {
     }
 
     async fn announced(&self, owner: &QuotaOwner) -> u8 {
-        self.store.announced_threshold(owner).await.unwrap()
+        let owner = std::slice::from_ref(owner);
+        self.store.quota_standings(owner).await.unwrap()[0].announced_percent
     }
 }
 

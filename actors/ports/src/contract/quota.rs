@@ -28,6 +28,12 @@ async fn usage<S: QuotaStore>(store: &S, owner: &QuotaOwner) -> (u64, u64) {
     (messages, octets)
 }
 
+/// The threshold that was announced last.
+pub(super) async fn announced<S: QuotaStore>(store: &S, owner: &QuotaOwner) -> u8 {
+    let standings = store.quota_standings(std::slice::from_ref(owner)).await.unwrap();
+    standings[0].announced_percent
+}
+
 /// What the rows of an account's mailbox sum up to.
 async fn rows<S: MailStore + Directory>(world: &World<'_, S>, account: &Account) -> (u64, u64) {
     let rows = world.list(account, 50).await;
@@ -221,7 +227,7 @@ pub async fn limits_and_thresholds_go_with_their_owner<S: MailStore + Directory 
     store.remove_domain("example.org").await.unwrap();
     for owner in &owners {
         assert_eq!(store.quota_limits(owner).await.unwrap(), None);
-        assert_eq!(store.announced_threshold(owner).await.unwrap(), 0);
+        assert_eq!(announced(store, owner).await, 0);
     }
 }
 
@@ -259,7 +265,7 @@ pub async fn a_crossing_is_announced_once<S: MailStore + Directory + QuotaStore>
     let ann = world.account(ANN).await;
     let owners = [of(&ann), domain("example.org")];
     for owner in &owners {
-        assert_eq!(store.announced_threshold(owner).await.unwrap(), 0);
+        assert_eq!(announced(store, owner).await, 0);
         let (first, second) = (
             crossing(&world, &ann, owner, 0, 80),
             crossing(&world, &ann, owner, 0, 80),
@@ -283,14 +289,53 @@ pub async fn a_crossing_is_announced_once<S: MailStore + Directory + QuotaStore>
                 .records
                 .is_empty()
         );
-        assert_eq!(store.announced_threshold(owner).await.unwrap(), 80);
+        assert_eq!(announced(store, owner).await, 80);
     }
     for (from, to) in [(80, 90), (90, 0), (0, 80)] {
         let next = crossing(&world, &ann, &owners[0], from, to);
         assert_eq!(world.commit(vec![Change::Announce(next)]).await.records.len(), 1);
-        assert_eq!(store.announced_threshold(&owners[0]).await.unwrap(), to);
-        assert_eq!(store.announced_threshold(&owners[1]).await.unwrap(), 80);
+        assert_eq!(announced(store, &owners[0]).await, to);
+        assert_eq!(announced(store, &owners[1]).await, 80);
     }
+}
+
+/// Who looks at many owners gets what each of them has, in the order in which they were named.
+pub async fn many_owners_are_looked_at_in_one_go<S: MailStore + Directory + QuotaStore>(store: &S) {
+    let mut world = World::new(store);
+    let (ann, eve) = (world.account(ANN).await, world.account(EVE).await);
+    world.store_message(&[&ann, &eve], b"octets").await;
+    world.store_message(&[&ann], b"more").await;
+    let owners = [
+        domain("example.com"),
+        of(&ann),
+        domain("nowhere.example"),
+        of(&ann),
+    ];
+    let limits = QuotaLimits {
+        messages: Some(2),
+        octets: None,
+    };
+    store.set_quota_limits(&of(&ann), Some(limits)).await.unwrap();
+    let crossing = crossing(&world, &eve, &owners[0], 0, 80);
+    world.commit(vec![Change::Announce(crossing)]).await;
+    let standings = store.quota_standings(&owners).await.unwrap();
+    assert_eq!(standings.len(), owners.len());
+    for (owner, standing) in owners.iter().zip(&standings) {
+        assert_eq!(
+            standing.limits,
+            store.quota_limits(owner).await.unwrap(),
+            "{owner:?}"
+        );
+        assert_eq!(standing.usage, store.usage(owner).await.unwrap(), "{owner:?}");
+    }
+    let announced: Vec<u8> = standings
+        .iter()
+        .map(|standing| standing.announced_percent)
+        .collect();
+    assert_eq!(announced, [80, 0, 0, 0]);
+    assert_eq!(standings[1].limits, Some(limits));
+    assert_eq!((standings[0].usage.messages, standings[1].usage.messages), (1, 2));
+    assert_eq!(store.quota_standings(&[]).await.unwrap(), []);
 }
 
 /// Counting anew changes nothing where nothing is wrong.

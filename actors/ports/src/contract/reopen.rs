@@ -3,6 +3,7 @@
 use mailhorn_events::{Happening, QuotaLimits, Stamp};
 
 use super::World;
+use super::quota::announced;
 use crate::directory::Directory;
 use crate::groups::{Cursor, GroupStore, KnownGroup};
 use crate::listener::GroupName;
@@ -268,6 +269,6 @@ pub async fn quotas_outlive_a_crash<R: Reopen<Store: QuotaStore>>(place: &R) {
     for owner in &owners {
         assert_eq!(store.usage(owner).await.unwrap(), usage);
         assert_eq!(store.quota_limits(owner).await.unwrap(), limits);
-        assert_eq!(store.announced_threshold(owner).await.unwrap(), 90);
+        assert_eq!(announced(&store, owner).await, 90);
     }
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use mailhorn_events::{Event, EventId, Generation, Happening, MailboxId, MessageId, Position, Record, Stamp};
 
 use crate::clock::Ids;
-use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys};
+use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
 use crate::listener::Letter;
 use crate::memory::{ManualClock, SeededRandom};
 use crate::store::{
@@ -99,8 +99,7 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
 
     /// Makes an account, and its domain where it is not there.
     pub async fn account(&self, address: &str) -> Arc<Account> {
-        let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
-        match self.store.add_domain(domain).await {
+        match self.store.add_domain(domain_of(address)).await {
             Ok(()) | Err(DirectoryError::Exists(_)) => {}
             Err(error) => panic!("the domain was not made: {error}"),
         }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mailhorn_events::{AccountId, Stamp};
 
 use super::{MemoryStore, State};
-use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount};
+use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount, domain_of};
 use crate::quota::QuotaOwner;
 use crate::store::StoreError;
 
@@ -28,10 +28,6 @@ impl State {
             .cloned()
             .ok_or_else(|| DirectoryError::NotFound(address.into()))
     }
-}
-
-fn domain_of(address: &str) -> &str {
-    address.rsplit_once('@').map_or("", |(_, domain)| domain)
 }
 
 fn from(after: Option<&str>) -> (Bound<&str>, Bound<&str>) {

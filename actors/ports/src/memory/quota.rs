@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use mailhorn_events::{MailboxId, QuotaLimits};
 
 use super::{MemoryStore, State};
-use crate::quota::{QuotaOwner, QuotaStore};
+use crate::directory::domain_of;
+use crate::quota::{QuotaOwner, QuotaStanding, QuotaStore};
 use crate::store::{Figure, StoreError};
 
 impl State {
@@ -13,11 +14,19 @@ impl State {
         let mut of_mailbox = accounts.filter(|account| MailboxId::inbox(account.id) == mailbox);
         of_mailbox.any(|account| match owner {
             QuotaOwner::Account(id) => account.id == *id,
-            QuotaOwner::Domain(domain) => account
-                .address
-                .rsplit_once('@')
-                .is_some_and(|(_, of)| of == domain),
+            QuotaOwner::Domain(domain) => domain_of(&account.address) == domain,
         })
+    }
+
+    fn usage(&self, owner: &QuotaOwner) -> Figure {
+        let mut usage = Figure::default();
+        for ((mailbox, _), (row, _)) in &self.view {
+            if self.holds(owner, *mailbox) {
+                usage.messages += 1;
+                usage.octets += row.size;
+            }
+        }
+        usage
     }
 }
 
@@ -44,20 +53,18 @@ impl QuotaStore for MemoryStore {
 
     async fn usage(&self, owner: &QuotaOwner) -> Result<Figure, StoreError> {
         self.available()?;
-        let state = self.0.lock();
-        let mut usage = Figure::default();
-        for ((mailbox, _), (row, _)) in &state.view {
-            if state.holds(owner, *mailbox) {
-                usage.messages += 1;
-                usage.octets += row.size;
-            }
-        }
-        Ok(usage)
+        Ok(self.0.lock().usage(owner))
     }
 
-    async fn announced_threshold(&self, owner: &QuotaOwner) -> Result<u8, StoreError> {
+    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
         self.available()?;
-        Ok(self.0.lock().thresholds.get(owner).copied().unwrap_or(0))
+        let state = self.0.lock();
+        let standing = |owner: &QuotaOwner| QuotaStanding {
+            limits: state.limits.get(owner).copied(),
+            announced_percent: state.thresholds.get(owner).copied().unwrap_or_default(),
+            usage: state.usage(owner),
+        };
+        Ok(owners.iter().map(standing).collect())
     }
 
     async fn recount_usage(&self) -> Result<u64, StoreError> {

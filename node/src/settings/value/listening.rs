@@ -1,8 +1,8 @@
 //! The kinds of value that the settings of listeners have.
 
 use mailhorn_events::Happening;
+use mailhorn_listeners::webhook;
 use mailhorn_ports::GroupName;
-use ureq::http::Uri;
 
 use super::{Value, quoted};
 
@@ -78,13 +78,7 @@ impl Value for HttpUrl {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let uri: Uri = text.parse().ok()?;
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        let has_user = uri
-            .authority()
-            .is_some_and(|authority| authority.as_str().contains('@'));
-        (is_http && has_host && !has_user).then(|| Self(text.to_owned()))
+        webhook::url(text).ok().map(|_| Self(text.to_owned()))
     }
 
     fn to_toml(&self) -> String {

@@ -52,7 +52,7 @@ pub async fn redelivery_needs_the_group_on_this_node(world: &World) {
     nodes[0].group("g", &listener).await;
     let id = dead_letter(&nodes[0], &listener).await;
     let refused = nodes[1].bus.redeliver(&group("g"), id).await;
-    assert_eq!(refused, Err(RedeliverError::NotRegistered("g".into())));
+    assert_eq!(refused, Err(RedeliverError::NotRegistered("g".parse().unwrap())));
 }
 
 pub async fn a_group_on_two_nodes_has_a_redelivery_once(world: &World) {

@@ -283,7 +283,10 @@ pub async fn redelivery_needs_the_group(world: &World) {
     let node = world.node("a").await;
     let (none, id) = (group("none"), node.ids.event());
     let refused = node.bus.redeliver(&none, id).await;
-    assert_eq!(refused, Err(RedeliverError::NotRegistered("none".into())));
+    assert_eq!(
+        refused,
+        Err(RedeliverError::NotRegistered("none".parse().unwrap()))
+    );
     node.group("g", &Recorder::willing()).await;
     let refused = node.bus.redeliver(&group("g"), id).await;
     assert_eq!(refused, Err(RedeliverError::NotFound(id)));
@@ -296,7 +299,7 @@ pub async fn redelivery_needs_the_group_to_be_registered_still(world: &World) {
     let id = dead_letter(&node, &listener).await;
     node.unregister_group("g");
     let refused = node.bus.redeliver(&group("g"), id).await;
-    assert_eq!(refused, Err(RedeliverError::NotRegistered("g".into())));
+    assert_eq!(refused, Err(RedeliverError::NotRegistered("g".parse().unwrap())));
     assert_eq!(node.dead("g").await.len(), 1, "the letter stays where it is");
 }
 

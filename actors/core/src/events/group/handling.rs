@@ -178,11 +178,10 @@ impl Worker {
         let Some(followed) = self.lines.get_mut(&position.generation) else {
             return;
         };
-        if followed.line.event_finished(position.number) {
-            followed.stamps.remove(&position.number);
-            if position.generation == self.deps.members.borrow().me() {
-                self.deps.sync.had(position.number);
-            }
+        if followed.line.event_finished(position.number)
+            && position.generation == self.deps.members.borrow().me()
+        {
+            self.deps.sync.had(position.number);
         }
     }
 }

@@ -51,7 +51,6 @@ impl Worker {
             let followed = Followed {
                 end: cursor.taken,
                 line: Line::new(cursor),
-                stamps: BTreeMap::new(),
                 poll_at: (log != members.me()).then(Instant::now),
             };
             self.lines.insert(log, followed);
@@ -193,10 +192,7 @@ impl Worker {
 
     pub(super) fn took(&mut self, log: Generation, number: u64, stamp: Stamp, events: usize) {
         if let Some(followed) = self.lines.get_mut(&log) {
-            followed.line.take(number, events);
-            if events > 0 {
-                followed.stamps.insert(number, stamp);
-            }
+            followed.line.take(number, stamp, events);
         }
         if events == 0 && log == self.deps.members.borrow().me() {
             self.deps.sync.had(number);
