@@ -215,7 +215,9 @@ mod tests {
             line.saved();
             is_unsaved
         };
-        assert!(!moves(&|line| drop(line.read(2))));
+        assert!(!moves(&|line| {
+            line.read(2);
+        }));
         moves(&|line| take(line, 2, 2));
         assert!(!moves(&|line| {
             line.event_finished(2);
@@ -227,7 +229,12 @@ mod tests {
             line.read(6);
             take(line, 6, 0);
         }));
-        assert!(moves(&|line| drop(line.read(9))), "over a gap");
+        assert!(
+            moves(&|line| {
+                line.read(9);
+            }),
+            "over a gap"
+        );
         assert!(moves(&|line| line.skip_to(12)));
         assert!(!moves(&|line| {
             line.event_finished(12);
