@@ -342,7 +342,7 @@ impl Worker<'_> {
         self.deps.kind.taken(1);
         let octets = match &waiting.change {
             Change::Deliver(delivery) => delivery.octets.tail.len(),
-            Change::Expunge(_) | Change::Announce(_) | Change::ForgetNotes(_) => 0,
+            Change::Expunge(_) | Change::Announce(_) | Change::ForgetNotes(_) | Change::KeepNotes(_) => 0,
         };
         self.waiting.push(waiting);
         octets
@@ -494,7 +494,7 @@ fn name(change: &Change) -> Option<EventId> {
         Change::Deliver(delivery) => Some(delivery.event),
         Change::Expunge(expunge) => Some(expunge.event),
         Change::Announce(announce) => Some(announce.event),
-        Change::ForgetNotes(_) => None,
+        Change::ForgetNotes(_) | Change::KeepNotes(_) => None,
     }
 }
 

@@ -108,6 +108,8 @@ impl Making<'_> {
                 notes.iter().try_for_each(|note| self.draft.forget(note))?;
                 Ok(Verdict::Done)
             }
+            // Every note is kept here from its delivery on.
+            Change::KeepNotes(_) => Ok(Verdict::Done),
         }
     }
 
@@ -282,7 +284,9 @@ fn digest(changes: &[Change]) -> u64 {
             Change::Deliver(delivery) => digest.update(delivery.event.as_bytes()),
             Change::Expunge(expunge) => digest.update(expunge.event.as_bytes()),
             Change::Announce(announce) => digest.update(announce.event.as_bytes()),
-            Change::ForgetNotes(notes) => notes.iter().for_each(|note| digest.update(&note.0)),
+            Change::ForgetNotes(notes) | Change::KeepNotes(notes) => {
+                notes.iter().for_each(|note| digest.update(&note.0));
+            }
         }
     }
     digest.digest()

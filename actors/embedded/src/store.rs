@@ -112,7 +112,7 @@ impl MailStore for EmbeddedStore {
     }
 
     async fn commit(&self, group: &Group) -> Result<Committed, CommitError> {
-        commit::commit(&self.core, group).map_err(|fault| CommitError(fault.to_string()))
+        commit::commit(&self.core, group).map_err(|fault| CommitError::Unknown(fault.to_string()))
     }
 
     async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 //! - [`MailStore`]: octets, the view, the log; changes are whole and idempotent.
 //! - [`Directory`]: domains and accounts.
 //! - [`Listener`]: who wants to know what happened; [`GroupStore`]: how far groups of them are.
-//! - [`Registry`] and [`Transport`]: what nodes need of each other.
+//! - [`Membership`], [`Registry`], [`Transport`] and [`MaildropLocks`]: what nodes need of each other.
 //! - [`Writer`]: makes a change, for whoever is no session.
 //! - [`QuotaStore`]: what users and domains may hold.
 //! - [`Clock`], [`Random`] and [`Ids`]: time, randomness and names are handed in.
@@ -27,7 +27,10 @@ pub mod contract;
 pub mod memory;
 
 pub use clock::{Clock, Ids, Random};
-pub use cluster::{Epoch, MemberRow, RegisteredFor, Registry, Transport};
+pub use cluster::{
+    Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, RegisteredFor, Registry,
+    Transport,
+};
 pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
 pub use groups::{Cursor, GroupStore, KnownGroup};
 pub use listener::{

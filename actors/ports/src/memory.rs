@@ -6,6 +6,7 @@
 mod cluster;
 mod directory;
 mod groups;
+mod membership;
 mod quota;
 mod store;
 
@@ -19,9 +20,10 @@ use mailhorn_events::{
 };
 use parking_lot::Mutex;
 
-pub use cluster::{MemoryRegistry, MemoryTransport, Weather};
+pub use cluster::{MemoryLocks, MemoryRegistry, MemoryTransport, Weather};
 
 use crate::clock::{Clock, Random};
+use crate::cluster::MemberRow;
 use crate::directory::Account;
 use crate::groups::Cursor;
 use crate::listener::{GroupName, Letter};
@@ -53,6 +55,9 @@ struct State {
     last: BTreeMap<Generation, (Group, Committed)>,
     /// The log that was written to last.
     written: Option<Generation>,
+    members: BTreeMap<Generation, MemberRow>,
+    /// Logs that ended, with the number of their last record.
+    seals: BTreeMap<Generation, u64>,
     groups: BTreeMap<GroupName, GroupState>,
     dead: BTreeMap<(GroupName, EventId), Letter>,
     limits: BTreeMap<QuotaOwner, QuotaLimits>,

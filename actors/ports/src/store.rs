@@ -53,10 +53,17 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// A group's outcome is not known: it may be durable, now or later. Repeat it under its number.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the outcome of the commit is unknown: {0}")]
-pub struct CommitError(pub String);
+/// Why a group is not known to be durable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The outcome is not known: it may be durable, now or later. Repeat it under its number.
+    #[error("the outcome of the commit is unknown: {0}")]
+    Unknown(String),
+    /// This process was silent for too long and must take it that another has ended its log. What it appended since may
+    /// never have happened; nothing more will be written under this generation.
+    #[error("the lease on the log was lost")]
+    LeaseLost,
+}
 
 /// What a note of a delivery is found by: a hash over reverse-path, recipient and the octets as received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +171,9 @@ pub enum Change {
     /// Notes that no longer count: their reply was read. No record tells of it; lost with a crash, it costs nothing
     /// but a retry's worth of caution.
     ForgetNotes(Vec<NoteKey>),
+    /// Notes whose replies may not have been read: the connection ended before anything showed it. From then on a retry
+    /// is known on every node. A store that keeps each note from its delivery on has nothing to do. No record tells of it.
+    KeepNotes(Vec<NoteKey>),
 }
 
 /// Changes to be made durable together.

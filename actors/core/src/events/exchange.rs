@@ -12,7 +12,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use mailhorn_events::link::{Body, Frame};
 use mailhorn_events::{Generation, wire};
-use mailhorn_ports::{Epoch, GroupName, Key, MemberRow, Registry, StoreError, Transport};
+use mailhorn_ports::{Epoch, GroupName, Key, MemberRow, Membership, Registry, StoreError, Transport};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -57,6 +57,8 @@ pub struct ExchangeDeps {
     pub node: String,
     /// Members and registrations.
     pub registry: Arc<dyn Registry>,
+    /// Who is there.
+    pub membership: Arc<dyn Membership>,
     /// The way to other nodes.
     pub transport: Arc<dyn Transport>,
     /// Who gets an event.
@@ -259,9 +261,9 @@ impl Worker {
             beat: self.beat,
             groups,
         };
-        let beaten = self.deps.registry.beat(&row).await;
+        let beaten = self.deps.membership.beat(&row).await;
         let members = match beaten {
-            Ok(()) => self.deps.registry.members().await,
+            Ok(()) => self.deps.membership.members().await,
             Err(error) => Err(error),
         };
         match members {
@@ -478,7 +480,10 @@ impl Worker {
     }
 
     async fn leave(&self) {
-        if let Err(error) = self.deps.registry.leave(self.deps.generation).await {
+        if let Err(error) = self.deps.registry.unregister_all(self.deps.generation).await {
+            tracing::debug!(%error, "registrations were not taken back: their lease ends by itself");
+        }
+        if let Err(error) = self.deps.membership.leave(self.deps.generation).await {
             tracing::warn!(%error, "other nodes were not told that this one ends: they find out");
         }
     }

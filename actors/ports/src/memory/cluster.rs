@@ -1,4 +1,4 @@
-//! What nodes need of each other, in memory: a registry that forgets when it is told to, and a way between nodes that
+//! What nodes need of each other, in memory: a registry and locks that forget when they are told to, and a way between nodes that
 //! delays, doubles, loses and reorders as a seed has it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use mailhorn_events::Generation;
+use mailhorn_events::{Generation, MailboxId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::SeededRandom;
-use crate::cluster::{Epoch, MemberRow, RegisteredFor, Registry, Transport};
+use crate::cluster::{Epoch, Held, LockToken, MaildropLocks, RegisteredFor, Registry, Transport};
 use crate::listener::Key;
 use crate::store::StoreError;
 
 /// Frames that wait for one process at most; beyond, the oldest are lost.
 const INBOX_FRAMES_MAX: usize = 10_000;
 
-/// Members and registrations in memory. Clones are handles on the same registry.
+/// Registrations in memory. Clones are handles on the same registry.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryRegistry(Arc<Mutex<RegistryState>>);
 
 #[derive(Debug, Default)]
 struct RegistryState {
-    members: BTreeMap<Generation, MemberRow>,
     keys: BTreeMap<Key, BTreeSet<Generation>>,
     epoch: u64,
     unavailable: bool,
@@ -37,7 +37,7 @@ impl MemoryRegistry {
         self.0.lock().unavailable = unavailable;
     }
 
-    /// Loses all registrations, as a Redis that was wiped. Members are known elsewhere and stay.
+    /// Loses all registrations, as a Redis that was wiped.
     pub fn wipe(&self) {
         let mut state = self.0.lock();
         state.keys.clear();
@@ -55,24 +55,6 @@ impl MemoryRegistry {
 
 #[async_trait]
 impl Registry for MemoryRegistry {
-    async fn beat(&self, member: &MemberRow) -> Result<(), StoreError> {
-        self.state()?.members.insert(member.generation, member.clone());
-        Ok(())
-    }
-
-    async fn leave(&self, generation: Generation) -> Result<(), StoreError> {
-        let mut state = self.state()?;
-        state.members.remove(&generation);
-        for registered in state.keys.values_mut() {
-            registered.remove(&generation);
-        }
-        Ok(())
-    }
-
-    async fn members(&self) -> Result<Vec<MemberRow>, StoreError> {
-        Ok(self.state()?.members.values().cloned().collect())
-    }
-
     async fn register_keys(&self, generation: Generation, keys: &[Key]) -> Result<Epoch, StoreError> {
         let mut state = self.state()?;
         for key in keys {
@@ -91,6 +73,13 @@ impl Registry for MemoryRegistry {
         Ok(())
     }
 
+    async fn unregister_all(&self, generation: Generation) -> Result<(), StoreError> {
+        for registered in self.state()?.keys.values_mut() {
+            registered.remove(&generation);
+        }
+        Ok(())
+    }
+
     async fn registered_for(&self, keys: &[Key]) -> Result<RegisteredFor, StoreError> {
         let state = self.state()?;
         let members: BTreeSet<Generation> = keys
@@ -103,6 +92,62 @@ impl Registry for MemoryRegistry {
             epoch: Epoch(state.epoch),
             members: members.into_iter().collect(),
         })
+    }
+}
+
+/// Maildrop locks in memory, whose time is tokio's. Clones are handles on the same locks.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryLocks(Arc<Mutex<LocksState>>);
+
+#[derive(Debug, Default)]
+struct LocksState {
+    held: BTreeMap<MailboxId, (LockToken, Instant)>,
+    unavailable: bool,
+}
+
+impl MemoryLocks {
+    /// While set, every call is refused.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.0.lock().unavailable = unavailable;
+    }
+
+    /// Loses all locks.
+    pub fn wipe(&self) {
+        self.0.lock().held.clear();
+    }
+
+    fn state(&self) -> Result<parking_lot::MutexGuard<'_, LocksState>, StoreError> {
+        let state = self.0.lock();
+        if state.unavailable {
+            return Err(StoreError::Unavailable("the locks were told to be away".into()));
+        }
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl MaildropLocks for MemoryLocks {
+    async fn hold(&self, mailbox: MailboxId, token: LockToken, ttl: Duration) -> Result<Held, StoreError> {
+        let now = Instant::now();
+        let mut state = self.state()?;
+        let holder = state.held.get(&mailbox).filter(|(_, until)| *until > now);
+        if holder.is_some_and(|(holder, _)| *holder != token) {
+            return Ok(Held::Others);
+        }
+        state.held.insert(mailbox, (token, now + ttl));
+        Ok(Held::Mine)
+    }
+
+    async fn release(&self, mailbox: MailboxId, token: LockToken) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        if state
+            .held
+            .get(&mailbox)
+            .is_some_and(|(holder, _)| *holder == token)
+        {
+            state.held.remove(&mailbox);
+        }
+        Ok(())
     }
 }
 

@@ -46,7 +46,7 @@ impl MailStore for MemoryStore {
         if !delay.is_zero() {
             sleep(delay).await;
         }
-        let unknown = || CommitError("the double was told so".into());
+        let unknown = || CommitError::Unknown("the double was told so".into());
         self.available().map_err(|_| unknown())?;
         let mut state = self.0.lock();
         match state.script.next_commit.take() {
@@ -169,7 +169,7 @@ impl State {
         .collect()
     }
 
-    fn log_end(&self, generation: Generation) -> u64 {
+    pub(super) fn log_end(&self, generation: Generation) -> u64 {
         let mut log = self.log.range((generation, 0)..=(generation, u64::MAX));
         log.next_back().map_or(0, |((_, number), _)| *number)
     }
@@ -188,9 +188,12 @@ impl State {
         {
             return Ok(committed.clone());
         }
+        if self.seals.contains_key(&group.generation) {
+            return Err(CommitError::LeaseLost);
+        }
         let end = self.log_end(group.generation);
         if end + 1 != group.first {
-            return Err(CommitError(format!(
+            return Err(CommitError::Unknown(format!(
                 "the log ends at {end} and the group begins at {}",
                 group.first
             )));
@@ -231,6 +234,8 @@ impl State {
                 });
                 (Verdict::Done, None)
             }
+            // Every note is kept here from its delivery on.
+            Change::KeepNotes(_) => (Verdict::Done, None),
         }
     }
 

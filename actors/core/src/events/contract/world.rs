@@ -8,8 +8,8 @@ use actix::prelude::*;
 use mailhorn_events::{AccountId, Event, Generation, Happening, MailboxId, wire};
 use mailhorn_ports::memory::{ManualClock, MemoryRegistry, MemoryStore, MemoryTransport, SeededRandom};
 use mailhorn_ports::{
-    Clock, Directory, GroupName, GroupStore, Ids, Key, Listener, ListenerOptions, MailStore, QuotaStore,
-    Registry, Scope, Transport,
+    Clock, Directory, GroupName, GroupStore, Ids, Key, Listener, ListenerOptions, MailStore, Membership,
+    QuotaStore, Registry, Scope, Transport,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -49,6 +49,7 @@ pub struct Ports {
     pub groups: Arc<dyn GroupStore>,
     pub quota: Arc<dyn QuotaStore>,
     pub directory: Arc<dyn Directory>,
+    pub membership: Arc<dyn Membership>,
     /// `None`: one node alone.
     pub cluster: Option<ClusterPorts>,
     /// The in-memory double behind the ports, where it is one: for faults that only it can be told to have.
@@ -130,6 +131,7 @@ impl World {
             groups: Arc::new(memory.clone()),
             quota: Arc::new(memory.clone()),
             directory: Arc::new(memory.clone()),
+            membership: Arc::new(memory.clone()),
             cluster,
             memory: Some(memory),
         };
@@ -301,6 +303,7 @@ impl Node {
                 generation,
                 node: name.to_owned(),
                 registry: Arc::clone(&cluster.registry),
+                membership: Arc::clone(&ports.membership),
                 transport: Arc::clone(&cluster.transport),
                 fanout: cluster.fanout,
                 format: options.format,
