@@ -1,0 +1,542 @@
+//! The way to the server: statements are prepared once, go to a replica of the near centre, and end by our own deadline.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cassandra_protocol::authenticators::{
+    NoneAuthenticatorProvider, SaslAuthenticatorProvider, StaticPasswordAuthenticatorProvider,
+};
+use cassandra_protocol::compression::Compression;
+use cassandra_protocol::consistency::Consistency;
+use cassandra_protocol::error::Error as DriverError;
+use cassandra_protocol::frame::message_error::ErrorType;
+use cassandra_protocol::frame::message_response::ResponseBody;
+use cassandra_protocol::frame::message_result::ResResultBody;
+use cassandra_protocol::frame::{Envelope, Version};
+use cassandra_protocol::query::{PreparedQuery, QueryValues};
+use cassandra_protocol::types::value::Value;
+use cdrs_tokio::cluster::connection_pool::ConnectionPoolConfigBuilder;
+use cdrs_tokio::cluster::session::{RustlsSessionBuilder, Session, SessionBuilder, TcpSessionBuilder};
+use cdrs_tokio::cluster::{NodeAddress, NodeRustlsConfigBuilder, NodeTcpConfigBuilder};
+use cdrs_tokio::cluster::{RustlsConnectionManager, TcpConnectionManager};
+use cdrs_tokio::load_balancing::TopologyAwareLoadBalancingStrategy;
+use cdrs_tokio::load_balancing::node_distance_evaluator::TopologyAwareNodeDistanceEvaluator;
+use cdrs_tokio::retry::FallthroughRetryPolicy;
+use cdrs_tokio::statement::{StatementParams, StatementParamsBuilder};
+use cdrs_tokio::transport::{TransportRustls, TransportTcp};
+use mailhorn_ports::{Clock, Random, StoreError};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use uuid::Builder;
+
+use crate::options::{CLOCK_SKEW_MAX, Options};
+use crate::schema;
+use crate::statements::{Class, Statement};
+use crate::values::{Bind, Row};
+
+/// How often an idempotent statement is asked at most.
+const TRIES_MAX: u32 = 4;
+/// The pause before it is asked again; it doubles. Of a server that says that it is overloaded, ten times as long.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long the servers have to answer at a start.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The pause between two looks whether another node has made the schema.
+const SCHEMA_PAUSE: Duration = Duration::from_millis(200);
+/// Connections to each server.
+const CONNECTIONS: usize = 2;
+
+/// Statements, wherever they go.
+#[async_trait]
+pub(crate) trait Cql: fmt::Debug + Send + Sync {
+    /// Asks, and gives the rows. A mutation has its time of writing among its values.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]: a mutation may be done all the same, now or later.
+    async fn run(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, StoreError>;
+
+    /// How the server is, as this process sees it.
+    fn health(&self) -> Health;
+}
+
+/// How the server is, as this process sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Statements that were answered.
+    pub answered: u64,
+    /// Statements asked again.
+    pub retried: u64,
+    /// Statements given up: their outcome is unknown.
+    pub failed: u64,
+    /// Answers that said that the server is overloaded.
+    pub overloaded: u64,
+    /// Statements that waited, because [`Options::requests_max`] others were under way.
+    pub queued: u64,
+    /// Whether the statement that ended last was answered.
+    pub answers: bool,
+}
+
+/// Why a keyspace was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No server answered, or not in time.
+    #[error("cassandra.contact_points: no server answers ({0})")]
+    NoServer(String),
+    /// It wants a name and a password, or others.
+    #[error("cassandra.user, cassandra.password_file: the server refuses them ({0})")]
+    Login(String),
+    /// No server of that centre.
+    #[error("cassandra.datacenter: the cluster has no centre {named}; it has {found}")]
+    Datacenter {
+        /// What the setting says.
+        named: String,
+        /// What there is.
+        found: String,
+    },
+    /// This machine's clock and Cassandra's differ.
+    #[error("this machine's clock is {seconds} s off Cassandra's; at most {} are allowed: set it by NTP", CLOCK_SKEW_MAX.as_secs())]
+    Clock {
+        /// By how much.
+        seconds: u64,
+    },
+    /// The keyspace or a table can't be made or changed.
+    #[error("cassandra.keyspace: the schema can't be made ({0})")]
+    Schema(String),
+    /// A setting under which a read may miss what was acknowledged.
+    #[error("cassandra.replication: {0}")]
+    Replication(String),
+}
+
+type Tcp = Session<
+    TransportTcp,
+    TcpConnectionManager,
+    TopologyAwareLoadBalancingStrategy<TransportTcp, TcpConnectionManager>,
+>;
+type Rustls = Session<
+    TransportRustls,
+    RustlsConnectionManager,
+    TopologyAwareLoadBalancingStrategy<TransportRustls, RustlsConnectionManager>,
+>;
+
+/// The driver's session, whichever way it goes over the wire.
+enum Driver {
+    Tcp(Tcp),
+    Tls(Rustls),
+}
+
+impl Driver {
+    async fn connect(options: &Options) -> Result<Self, OpenError> {
+        let no_server = |error: DriverError| OpenError::NoServer(error.to_string());
+        let addresses: Vec<NodeAddress> = options.contact_points.iter().map(NodeAddress::from).collect();
+        let authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync> = match &options.login {
+            Some(login) => Arc::new(StaticPasswordAuthenticatorProvider::new(
+                &login.user,
+                &login.password,
+            )),
+            None => Arc::new(NoneAuthenticatorProvider),
+        };
+        match &options.tls {
+            None => {
+                let config = NodeTcpConfigBuilder::new()
+                    .with_contact_points(addresses)
+                    .with_authenticator_provider(authenticator)
+                    .with_version(Version::V5);
+                let config = config.build().await.map_err(no_server)?;
+                let builder =
+                    TcpSessionBuilder::new(TopologyAwareLoadBalancingStrategy::new(None, false), config);
+                let session = built(builder, options).build().await;
+                session
+                    .map(Self::Tcp)
+                    .map_err(|error| OpenError::NoServer(error.to_string()))
+            }
+            Some(tls) => {
+                let config = NodeRustlsConfigBuilder::new(tls.server_name.clone(), Arc::clone(&tls.config))
+                    .with_contact_points(addresses)
+                    .with_authenticator_provider(authenticator)
+                    .with_version(Version::V5);
+                let config = config.build().await.map_err(no_server)?;
+                let builder =
+                    RustlsSessionBuilder::new(TopologyAwareLoadBalancingStrategy::new(None, false), config);
+                let session = built(builder, options).build().await;
+                session
+                    .map(Self::Tls)
+                    .map_err(|error| OpenError::NoServer(error.to_string()))
+            }
+        }
+    }
+
+    async fn query(&self, cql: &str) -> Result<Envelope, DriverError> {
+        match self {
+            Self::Tcp(session) => session.query(cql).await,
+            Self::Tls(session) => session.query(cql).await,
+        }
+    }
+
+    async fn prepare(&self, cql: &str) -> Result<PreparedQuery, DriverError> {
+        match self {
+            Self::Tcp(session) => session.prepare(cql).await,
+            Self::Tls(session) => session.prepare(cql).await,
+        }
+    }
+
+    async fn execute(
+        &self,
+        prepared: &PreparedQuery,
+        parameters: &StatementParams,
+    ) -> Result<Envelope, DriverError> {
+        match self {
+            Self::Tcp(session) => session.exec_with_params(prepared, parameters).await,
+            Self::Tls(session) => session.exec_with_params(prepared, parameters).await,
+        }
+    }
+}
+
+fn built<T, CM, LB, B>(builder: B, options: &Options) -> B
+where
+    T: cdrs_tokio::transport::CdrsTransport + 'static,
+    CM: cdrs_tokio::cluster::ConnectionManager<T> + 'static,
+    LB: cdrs_tokio::load_balancing::LoadBalancingStrategy<T, CM> + Send + Sync + 'static,
+    B: SessionBuilder<T, CM, LB>,
+{
+    let compression = if options.compression {
+        Compression::Lz4
+    } else {
+        Compression::None
+    };
+    let pool = ConnectionPoolConfigBuilder::new()
+        .with_local_size(CONNECTIONS)
+        .with_connect_timeout(Some(options.request_timeout))
+        .build();
+    builder
+        .with_compression(compression)
+        .with_retry_policy(Box::new(FallthroughRetryPolicy))
+        .with_node_distance_evaluator(Box::new(TopologyAwareNodeDistanceEvaluator::new(
+            options.datacenter.clone(),
+        )))
+        .with_connection_pool_config(pool)
+}
+
+/// An open keyspace on real servers.
+pub(crate) struct Servers {
+    driver: Driver,
+    prepared: Vec<PreparedQuery>,
+    permits: Semaphore,
+    request_timeout: Duration,
+    answered: AtomicU64,
+    retried: AtomicU64,
+    failed: AtomicU64,
+    overloaded: AtomicU64,
+    queued: AtomicU64,
+    answers: AtomicBool,
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Servers")
+            .field("health", &self.health())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Servers {
+    /// Opens the keyspace, makes what is missing of it, and prepares every statement.
+    pub(crate) async fn open(
+        options: &Options,
+        clock: &dyn Clock,
+        random: &dyn Random,
+    ) -> Result<Self, OpenError> {
+        let late = |_| OpenError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options))
+            .await
+            .map_err(late)??;
+        check_datacenter(&driver, options).await?;
+        check_clock(&driver, clock).await?;
+        make_schema(&driver, options, random).await?;
+        let mut prepared = Vec::with_capacity(Statement::ALL.len());
+        for statement in Statement::ALL {
+            let result = driver.prepare(statement.cql()).await;
+            prepared.push(result.map_err(|error| OpenError::Schema(format!("{statement:?}: {error}")))?);
+        }
+        Ok(Self {
+            driver,
+            prepared,
+            permits: Semaphore::new(options.requests_max),
+            request_timeout: options.request_timeout,
+            answered: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            overloaded: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            answers: true.into(),
+        })
+    }
+}
+
+/// What a failed try means.
+enum Failed {
+    /// Another server, or this one a moment later, may answer.
+    Passing(DriverError),
+    /// There is too much to do: asked again soon it gets worse.
+    Overloaded(DriverError),
+    /// It is the same at the next try.
+    Lasting(DriverError),
+}
+
+fn sort(error: DriverError) -> Failed {
+    match &error {
+        DriverError::Server { body, .. } => match body.ty {
+            ErrorType::Overloaded => Failed::Overloaded(error),
+            ErrorType::Protocol
+            | ErrorType::Authentication
+            | ErrorType::Syntax
+            | ErrorType::Unauthorized
+            | ErrorType::Invalid
+            | ErrorType::Config
+            | ErrorType::FunctionFailure(_)
+            | ErrorType::AlreadyExists(_) => Failed::Lasting(error),
+            _ => Failed::Passing(error),
+        },
+        _ => Failed::Passing(error),
+    }
+}
+
+#[async_trait]
+impl Cql for Servers {
+    async fn run(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, StoreError> {
+        let deadline = Instant::now() + self.request_timeout;
+        let asked = timeout_at(deadline, self.ask(statement, values)).await;
+        let (answers, result) = match asked {
+            Ok(Ok(rows)) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                (true, Ok(rows))
+            }
+            Ok(Err(error)) => (
+                false,
+                Err(StoreError::Unavailable(format!("{statement:?}: {error}"))),
+            ),
+            Err(_) => {
+                let millis = self.request_timeout.as_millis();
+                (
+                    false,
+                    Err(StoreError::Unavailable(format!(
+                        "{statement:?}: no answer within {millis} ms"
+                    ))),
+                )
+            }
+        };
+        if !answers {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.answers.store(answers, Ordering::Relaxed);
+        result
+    }
+
+    fn health(&self) -> Health {
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        Health {
+            answered: read(&self.answered),
+            retried: read(&self.retried),
+            failed: read(&self.failed),
+            overloaded: read(&self.overloaded),
+            queued: read(&self.queued),
+            answers: self.answers.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Servers {
+    /// Asks until it is answered, can't be, or was asked too often. A conditional statement is asked once: it may have been
+    /// applied.
+    async fn ask(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, DriverError> {
+        let is_idempotent = statement.class() != Class::Conditional;
+        let parameters = parameters(statement, values);
+        let Some(prepared) = Statement::ALL
+            .iter()
+            .position(|known| *known == statement)
+            .and_then(|n| self.prepared.get(n))
+        else {
+            return Err(DriverError::General("the statement was not prepared".into()));
+        };
+        let mut pause = RETRY_PAUSE;
+        for tried in 1.. {
+            let answer = {
+                if self.permits.available_permits() == 0 {
+                    self.queued.fetch_add(1, Ordering::Relaxed);
+                }
+                let _permit = self.permits.acquire().await;
+                self.driver.execute(prepared, &parameters).await.and_then(rows)
+            };
+            let failed = match answer {
+                Ok(rows) => return Ok(rows),
+                Err(error) => sort(error),
+            };
+            let (error, pauses) = match failed {
+                Failed::Lasting(error) => return Err(error),
+                Failed::Passing(error) => (error, 1),
+                Failed::Overloaded(error) => {
+                    self.overloaded.fetch_add(1, Ordering::Relaxed);
+                    (error, 10)
+                }
+            };
+            if !is_idempotent || tried == TRIES_MAX {
+                return Err(error);
+            }
+            self.retried.fetch_add(1, Ordering::Relaxed);
+            sleep(pause.saturating_mul(pauses)).await;
+            pause = pause.saturating_mul(2);
+        }
+        Err(DriverError::General("it was not tried".into()))
+    }
+}
+
+fn parameters(statement: Statement, values: Vec<Bind>) -> StatementParams {
+    let values = values
+        .into_iter()
+        .map(|value| value.map_or(Value::Null, Value::Some))
+        .collect();
+    let consistency = match statement.class() {
+        Class::Read | Class::Write | Class::Conditional => Consistency::LocalQuorum,
+        Class::ReadAll => Consistency::All,
+    };
+    let mut builder = StatementParamsBuilder::new()
+        .with_consistency(consistency)
+        .with_values(QueryValues::SimpleValues(values))
+        .idempotent(statement.class() != Class::Conditional);
+    if statement.class() == Class::Conditional {
+        builder = builder.with_serial_consistency(Consistency::LocalSerial);
+    }
+    builder.build()
+}
+
+fn rows(envelope: Envelope) -> Result<Vec<Row>, DriverError> {
+    let ResponseBody::Result(ResResultBody::Rows(body)) = envelope.response_body()? else {
+        return Ok(Vec::new());
+    };
+    let row = |cells: Vec<cassandra_protocol::types::CBytes>| {
+        Row(cells
+            .into_iter()
+            .map(|cell| cell.into_bytes().map(Bytes::from))
+            .collect())
+    };
+    Ok(body.rows_content.into_iter().map(row).collect())
+}
+
+async fn ask_text(driver: &Driver, cql: &str) -> Result<Vec<Row>, OpenError> {
+    match driver.query(cql).await.and_then(rows) {
+        Ok(rows) => Ok(rows),
+        Err(DriverError::Server { body, .. })
+            if matches!(body.ty, ErrorType::Authentication | ErrorType::Unauthorized) =>
+        {
+            Err(OpenError::Login(body.message))
+        }
+        Err(error) => Err(OpenError::NoServer(error.to_string())),
+    }
+}
+
+/// A name that no server has would leave nobody to ask, and a driver that says nothing of why.
+async fn check_datacenter(driver: &Driver, options: &Options) -> Result<(), OpenError> {
+    let unreadable = |error: StoreError| OpenError::NoServer(error.to_string());
+    let mut found = Vec::new();
+    for table in ["system.local", "system.peers_v2"] {
+        for row in ask_text(driver, &format!("SELECT data_center FROM {table}")).await? {
+            found.push(row.text(0).map_err(unreadable)?);
+        }
+    }
+    if found.contains(&options.datacenter) {
+        return Ok(());
+    }
+    found.sort();
+    found.dedup();
+    Err(OpenError::Datacenter {
+        named: options.datacenter.clone(),
+        found: found.join(", "),
+    })
+}
+
+/// Stamps order what nodes write, so clocks that are apart make the later of two writes the earlier one.
+async fn check_clock(driver: &Driver, clock: &dyn Clock) -> Result<(), OpenError> {
+    let unreadable = |error: StoreError| OpenError::NoServer(error.to_string());
+    let before = clock.now_micros();
+    let rows = ask_text(driver, "SELECT toUnixTimestamp(now()) FROM system.local").await?;
+    let after = clock.now_micros();
+    let Some(row) = rows.first() else {
+        return Err(OpenError::NoServer("it does not tell the time".into()));
+    };
+    let theirs = row.number(0).map_err(unreadable)?.saturating_mul(1_000);
+    // Their answer is from some moment between the two.
+    let off = before.saturating_sub(theirs).max(theirs.saturating_sub(after));
+    if Duration::from_micros(off) > CLOCK_SKEW_MAX {
+        return Err(OpenError::Clock {
+            seconds: off / 1_000_000,
+        });
+    }
+    Ok(())
+}
+
+/// Makes the keyspace and the tables, as far as they are missing. Two nodes may do so at once (see [`schema`]).
+async fn make_schema(driver: &Driver, options: &Options, random: &dyn Random) -> Result<(), OpenError> {
+    let failed = |error: DriverError| OpenError::Schema(error.to_string());
+    driver.query(&schema::keyspace(options)).await.map_err(failed)?;
+    driver
+        .query(&format!("USE {}", schema::name(options)))
+        .await
+        .map_err(failed)?;
+    for statement in schema::statements(schema::LOCK, options) {
+        driver.query(&statement).await.map_err(failed)?;
+    }
+    let mut holder = [0; 16];
+    random.fill(&mut holder);
+    let holder = Builder::from_random_bytes(holder).into_uuid();
+    let deadline = Instant::now() + schema::LOCK_TTL.saturating_mul(2);
+    loop {
+        let missing = missing_versions(driver).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let taken = format!(
+            "INSERT INTO schema_lock (part, holder) VALUES (0, {holder}) IF NOT EXISTS USING TTL {}",
+            schema::LOCK_TTL.as_secs()
+        );
+        let taken = ask_text(driver, &taken)
+            .await?
+            .first()
+            .is_some_and(|row| row.flag(0));
+        if taken {
+            for (version, file) in missing {
+                for statement in schema::statements(file, options) {
+                    driver.query(&statement).await.map_err(failed)?;
+                }
+                let note = format!("INSERT INTO schema_versions (part, version) VALUES (0, {version})");
+                driver.query(&note).await.map_err(failed)?;
+                tracing::info!(version, keyspace = options.keyspace, "the schema was made");
+            }
+            ask_text(
+                driver,
+                &format!("DELETE FROM schema_lock WHERE part = 0 IF holder = {holder}"),
+            )
+            .await?;
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(OpenError::Schema(
+                "another node holds the lock and does not finish".into(),
+            ));
+        }
+        sleep(SCHEMA_PAUSE).await;
+    }
+}
+
+/// The versions that are still to be made.
+async fn missing_versions(driver: &Driver) -> Result<Vec<(i32, &'static str)>, OpenError> {
+    let rows = ask_text(driver, "SELECT version FROM schema_versions WHERE part = 0").await?;
+    let made: Result<Vec<i32>, StoreError> = rows.iter().map(|row| row.small(0)).collect();
+    let made = made.map_err(|error| OpenError::Schema(error.to_string()))?;
+    let missing = schema::VERSIONS
+        .iter()
+        .filter(|(version, _)| !made.contains(version));
+    Ok(missing.copied().collect())
+}
