@@ -1,8 +1,10 @@
 //! The store for many nodes, on Apache Cassandra.
 mod apply;
 mod commit;
+mod directory;
 mod line;
 mod log;
+mod members;
 mod notes;
 mod options;
 mod packed;

@@ -18,6 +18,9 @@ pub(crate) const PART_OCTETS_MAX: usize = 16 << 20;
 /// Appends that one reading asks for.
 const APPENDS_READ: i32 = 16;
 
+/// Above every number that a record can have.
+const NUMBER_MAX: u64 = i64::MAX.unsigned_abs();
+
 /// One append: what is written under one number, again and again the same, until it is known to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Append {
@@ -225,23 +228,54 @@ impl Parts {
     ) -> Result<Option<Appended>, StoreError> {
         let parts = self.read(cql, generation).await?;
         for part in parts.values().rev() {
-            if let Some(append) = up_to(cql, generation, *part, i64::MAX.unsigned_abs()).await? {
+            let last = up_to(cql, generation, *part, NUMBER_MAX, 1).await?;
+            if let Some(append) = last.into_iter().next() {
                 return Ok(Some(append));
             }
         }
         Ok(None)
     }
+
+    /// The appends of a log that were made since then, the last one first.
+    pub(crate) async fn since(
+        &self,
+        cql: &dyn Cql,
+        generation: Generation,
+        since: Stamp,
+    ) -> Result<Vec<Appended>, StoreError> {
+        let parts = self.read(cql, generation).await?;
+        let mut found = Vec::new();
+        for part in parts.values().rev() {
+            let mut number = NUMBER_MAX;
+            loop {
+                let appends = up_to(cql, generation, *part, number, APPENDS_READ).await?;
+                let Some(first) = appends.last().map(|append| append.first) else {
+                    break;
+                };
+                for append in appends {
+                    if append.appended < since {
+                        return Ok(found);
+                    }
+                    found.push(append);
+                }
+                number = first.saturating_sub(1);
+            }
+        }
+        Ok(found)
+    }
 }
 
+/// At most `limit` appends of a part that begin at `number` or before, the last one first.
 async fn up_to(
     cql: &dyn Cql,
     generation: Generation,
     part: i32,
     number: u64,
-) -> Result<Option<Appended>, StoreError> {
-    let values = vec![uuid(generation.0), int(part), bigint(number)];
+    limit: i32,
+) -> Result<Vec<Appended>, StoreError> {
+    let values = vec![uuid(generation.0), int(part), bigint(number), int(limit)];
     let rows = cql.run(Statement::RecordsUpTo, values).await?;
-    rows.first().map(Appended::of).transpose()
+    rows.iter().map(Appended::of).collect()
 }
 
 async fn appends_in(
@@ -255,7 +289,7 @@ async fn appends_in(
         let rows = cql.run(Statement::RecordsFrom, values).await?;
         let mut appends = rows.iter().map(Appended::of).collect::<Result<Vec<_>, _>>()?;
         if appends.first().is_none_or(|append| append.first > number)
-            && let Some(holding) = up_to(cql, generation, *part, number).await?
+            && let Some(holding) = up_to(cql, generation, *part, number, 1).await?.pop()
             && holding.last >= number
         {
             appends.insert(0, holding);

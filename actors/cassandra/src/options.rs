@@ -13,7 +13,7 @@ pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// Statements under way at a time from one process, unless set otherwise.
 pub const REQUESTS_MAX_DEFAULT: usize = 512;
 /// How far this machine's clock may be from Cassandra's.
-pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 
 /// On how many replicas everything lies.
 #[derive(Debug, Clone, PartialEq, Eq)]

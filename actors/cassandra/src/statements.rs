@@ -74,7 +74,7 @@ statements! {
     Parts: Read = "SELECT part, first FROM log_parts WHERE generation = ?";
     Append: Write = "INSERT INTO log_records (generation, part, first, last, records, notes, appended, previous) VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
     RecordsFrom: Read = "SELECT first, last, records, notes, appended, previous FROM log_records WHERE generation = ? AND part = ? AND first >= ? LIMIT ?";
-    RecordsUpTo: Read = "SELECT first, last, records, notes, appended, previous FROM log_records WHERE generation = ? AND part = ? AND first <= ? ORDER BY first DESC LIMIT 1";
+    RecordsUpTo: Read = "SELECT first, last, records, notes, appended, previous FROM log_records WHERE generation = ? AND part = ? AND first <= ? ORDER BY first DESC LIMIT ?";
     Seal: Conditional = "INSERT INTO seals (generation, last) VALUES (?, ?) IF NOT EXISTS USING TTL ?";
     Sealed: Read = "SELECT last FROM seals WHERE generation = ?";
 
@@ -94,4 +94,26 @@ statements! {
 
     // The directory.
     AccountLives: Read = "SELECT address FROM account_ids WHERE id = ?";
+    AddAccountId: Write = "INSERT INTO account_ids (id, address) VALUES (?, ?) USING TIMESTAMP ?";
+    RemoveAccountId: Write = "DELETE FROM account_ids USING TIMESTAMP ? WHERE id = ?";
+    Account: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM accounts WHERE address = ?";
+    AddAccount: Conditional = "INSERT INTO accounts (address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
+    SetCredentials: Conditional = "UPDATE accounts SET stamp = ?, argon2id = ?, scram_salt = ?, scram_iterations = ?, scram_stored_key = ?, scram_server_key = ? WHERE address = ? IF id = ? AND stamp = ?";
+    RemoveAccount: Conditional = "DELETE FROM accounts WHERE address = ? IF id = ?";
+    AddName: Write = "INSERT INTO account_names (head, address) VALUES (?, ?) USING TIMESTAMP ?";
+    RemoveName: Write = "DELETE FROM account_names USING TIMESTAMP ? WHERE head = ? AND address = ?";
+    Names: Read = "SELECT address FROM account_names WHERE head = ? AND address > ? LIMIT ?";
+    AddToDomain: Write = "INSERT INTO domain_accounts (domain, shard, address, id) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    RemoveFromDomain: Write = "DELETE FROM domain_accounts USING TIMESTAMP ? WHERE domain = ? AND shard = ? AND address = ?";
+    OfDomain: Read = "SELECT address, id FROM domain_accounts WHERE domain = ? AND shard = ? AND address > ? LIMIT ?";
+    AddWithoutScram: Write = "INSERT INTO accounts_without_scram (shard, address) VALUES (?, ?) USING TIMESTAMP ?";
+    RemoveWithoutScram: Write = "DELETE FROM accounts_without_scram USING TIMESTAMP ? WHERE shard = ? AND address = ?";
+    WithoutScram: Read = "SELECT address FROM accounts_without_scram WHERE shard = ? LIMIT ?";
+    AddRemoved: Write = "INSERT INTO removed_accounts (part, address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    ForgetRemoved: Write = "DELETE FROM removed_accounts USING TIMESTAMP ? WHERE part = 0 AND id = ?";
+    Removed: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM removed_accounts WHERE part = 0";
+    Domain: Read = "SELECT domain FROM domains WHERE part = 0 AND domain = ?";
+    Domains: Read = "SELECT domain FROM domains WHERE part = 0 AND domain > ? LIMIT ?";
+    AddDomain: Conditional = "INSERT INTO domains (part, domain) VALUES (0, ?) IF NOT EXISTS";
+    RemoveDomain: Conditional = "DELETE FROM domains WHERE part = 0 AND domain = ? IF EXISTS";
 }

@@ -42,7 +42,7 @@ pub(crate) fn list<'a>(values: impl ExactSizeIterator<Item = &'a [u8]>) -> Bind 
 
 /// A row: its cells in the order of the statement's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row(pub(crate) Vec<Option<Bytes>>);
+pub(crate) struct Row(pub(crate) Vec<Option<Bytes>>);
 
 impl Row {
     pub(crate) fn octets(&self, column: usize) -> Option<&Bytes> {

@@ -138,7 +138,9 @@ pub(crate) async fn page(
     if rows.len() < limit {
         let left = i32::try_from(limit - rows.len()).unwrap_or(i32::MAX);
         // Above, not at: a start is no message's id.
-        let from = after.max(start.at).unwrap_or(MessageId::new(Stamp(0), [0; 8]));
+        let from = after
+            .max(start.at)
+            .unwrap_or_else(|| MessageId::new(Stamp(0), [0; 8]));
         let found = cql
             .run(
                 Statement::ListFrom,

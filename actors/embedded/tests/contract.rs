@@ -10,6 +10,10 @@ mod mail_store {
         let place = Place::default();
         (place.open(), place)
     });
+    mailhorn_ports::clean_up_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
 }
 
 /// The same with segments so small that housekeeping has something to do all the time.
@@ -18,6 +22,11 @@ mod small_segments {
     use mailhorn_ports::contract::Reopen;
 
     mailhorn_ports::mail_store_contract!({
+        let mut place = Place::default();
+        place.options.segment_octets_max = 100_000;
+        (place.open(), place)
+    });
+    mailhorn_ports::clean_up_contract!({
         let mut place = Place::default();
         place.options.segment_octets_max = 100_000;
         (place.open(), place)

@@ -64,12 +64,10 @@ macro_rules! mail_store_contract {
             an_expunge_passes_over_what_is_not_there
             octets_stay_until_the_last_reference_goes
             chunks_are_invisible_before_their_change
-            housekeeping_takes_nothing_that_counts
         );
         $crate::contract_clauses!($setup; log;
             a_repeated_group_is_not_made_twice
             a_group_can_be_repeated_after_housekeeping
-            the_end_of_a_content_is_told_once
             an_announcement_is_a_record_and_nothing_else
             a_log_says_which_node_it_belongs_to
             log_numbers_have_no_holes
@@ -79,6 +77,16 @@ macro_rules! mail_store_contract {
             the_highest_stamp_is_above_every_row
         );
         $crate::contract_clauses!($setup; model; random_changes_leave_what_a_model_says);
+    };
+}
+
+/// Stamps the clauses of [`MailStore`](crate::MailStore) for a backend that cleans up by itself, in its own steps: where
+/// octets go with the last reference to them, and notes with [`MailStore::maintain`](crate::MailStore::maintain).
+#[macro_export]
+macro_rules! clean_up_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; mail_store; housekeeping_takes_nothing_that_counts);
+        $crate::contract_clauses!($setup; log; the_end_of_a_content_is_told_once);
     };
 }
 

@@ -8,6 +8,7 @@ use mailhorn_ports::{Change, Clock, Directory, MailStore, Random, ReadError, Rec
 mod mail_store {
     use super::MemoryStore;
     mailhorn_ports::mail_store_contract!((MemoryStore::new(), ()));
+    mailhorn_ports::clean_up_contract!((MemoryStore::new(), ()));
 }
 
 mod directory {

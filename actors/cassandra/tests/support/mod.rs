@@ -2,16 +2,22 @@
 //!
 //! `MAILHORN_CASSANDRA` is the address of a server (`127.0.0.1:9042` where it isn't set); its centre is `dc1`.
 
+use std::fs::File;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cdrs_tokio::cluster::NodeTcpConfigBuilder;
+use cdrs_tokio::cluster::session::{SessionBuilder, TcpSessionBuilder};
+use cdrs_tokio::load_balancing::RoundRobinLoadBalancingStrategy;
+use cdrs_tokio::types::IntoRustByIndex;
 use mailhorn_cassandra::{CassandraStore, Options, Surroundings};
+use mailhorn_events::Stamp;
 use mailhorn_ports::{Clock, Forever, Random};
-use uuid::Uuid;
 
 #[derive(Debug)]
-pub struct Wall;
+pub(crate) struct Wall;
 
+#[expect(clippy::disallowed_methods, reason = "this is the clock that is handed in")]
 impl Clock for Wall {
     fn now_micros(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -20,17 +26,15 @@ impl Clock for Wall {
 }
 
 #[derive(Debug)]
-pub struct Chance;
+pub(crate) struct Chance;
 
 impl Random for Chance {
     fn fill(&self, octets: &mut [u8]) {
-        for chunk in octets.chunks_mut(16) {
-            chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
-        }
+        getrandom::fill(octets).unwrap();
     }
 }
 
-pub fn surroundings() -> Surroundings {
+pub(crate) fn surroundings() -> Surroundings {
     Surroundings {
         clock: Arc::new(Wall),
         random: Arc::new(Chance),
@@ -38,15 +42,104 @@ pub fn surroundings() -> Surroundings {
     }
 }
 
-pub fn options(keyspace: &str) -> Options {
-    let server = std::env::var("MAILHORN_CASSANDRA").unwrap_or_else(|_| "127.0.0.1:9042".into());
-    Options::local(&server, "dc1", keyspace)
+fn server() -> String {
+    std::env::var("MAILHORN_CASSANDRA").unwrap_or_else(|_| "127.0.0.1:9042".into())
+}
+
+pub(crate) fn options(keyspace: &str) -> Options {
+    Options::local(&server(), "dc1", keyspace)
+}
+
+/// Keyspaces that tests share, one test at a time each: a server has no room for one for every test.
+const SLOTS: u32 = 16;
+
+/// A keyspace that is this test's until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) keyspace: String,
+    _lock: File,
+}
+
+fn slot() -> Slot {
+    loop {
+        for number in 0..SLOTS {
+            let keyspace = format!("mailhorn_test_{number}");
+            let lock = File::create(std::env::temp_dir().join(&keyspace)).unwrap();
+            if lock.try_lock().is_ok() {
+                return Slot {
+                    keyspace,
+                    _lock: lock,
+                };
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// An empty store in a keyspace of its own.
-pub async fn empty() -> CassandraStore {
-    let keyspace = format!("test_{}", Uuid::new_v4().simple());
-    CassandraStore::open(options(&keyspace), surroundings())
+pub(crate) async fn empty() -> (CassandraStore, Slot) {
+    let slot = slot();
+    let store = open(&slot).await;
+    truncate(&slot).await;
+    (store, slot)
+}
+
+/// Empties every table of a keyspace, but for what says that they are made.
+async fn truncate(slot: &Slot) {
+    let config = NodeTcpConfigBuilder::new()
+        .with_contact_point(server().into())
+        .build()
+        .await
+        .unwrap();
+    let session = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config)
+        .build()
+        .await
+        .unwrap();
+    let tables = format!(
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{}'",
+        slot.keyspace
+    );
+    let tables = session
+        .query(tables)
         .await
         .unwrap()
+        .response_body()
+        .unwrap()
+        .into_rows()
+        .unwrap();
+    for table in tables {
+        let table: String = table.get_r_by_index(0).unwrap();
+        if !table.starts_with("schema_") {
+            session
+                .query(format!("TRUNCATE {}.{table}", slot.keyspace))
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// Another process's store in the same keyspace.
+pub(crate) async fn open(slot: &Slot) -> CassandraStore {
+    CassandraStore::open(options(&slot.keyspace), surroundings())
+        .await
+        .unwrap()
+}
+
+pub(crate) fn now() -> Stamp {
+    Stamp(Wall.now_micros())
+}
+
+/// Asks the server past the store; gives how many rows came.
+pub(crate) async fn query(cql: &str) -> usize {
+    let config = NodeTcpConfigBuilder::new()
+        .with_contact_point(server().into())
+        .build()
+        .await
+        .unwrap();
+    let session = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config)
+        .build()
+        .await
+        .unwrap();
+    let body = session.query(cql).await.unwrap().response_body().unwrap();
+    body.into_rows().map_or(0, |rows| rows.len())
 }
