@@ -225,3 +225,40 @@ fn groups_are_listed_and_what_needs_a_running_node_says_so() {
     assert_eq!(done(folder.path(), "events groups", ""), "");
     drop(node);
 }
+
+/// The kind and the user of each event in the operation log.
+fn operations_logged(data_dir: &Path) -> Vec<(String, String)> {
+    let log = std::fs::read_to_string(data_dir.join("operations.jsonl")).expect("the operation log");
+    let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+    let event = |line: &str| -> Value { serde_json::from_str(line).expect("JSON") };
+    let events = log.lines().map(event);
+    events
+        .map(|event| (text(&event, "kind"), text(&event, "user")))
+        .collect()
+}
+
+#[test]
+fn listeners_hear_of_what_was_done_while_the_node_was_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let builder = Node::builder()
+        .data_dir(folder.path())
+        .setting("operation_log.enabled", true);
+    assert!(builder.start().terminate().success());
+    add_users(folder.path(), "example.org", &["reader"], "secret");
+
+    let mut node = builder.start();
+    let groups =
+        || -> Value { serde_json::from_str(&done(folder.path(), "events groups --json", "")).expect("JSON") };
+    let until = Instant::now() + PATIENCE;
+    while groups()
+        .as_array()
+        .expect("a list")
+        .iter()
+        .any(|group| group["lag"] != 0)
+    {
+        assert!(Instant::now() < until, "{:#}", groups());
+    }
+    assert!(node.terminate().success());
+    let added = ("MailboxAdded".to_owned(), READER.to_owned());
+    assert_eq!(operations_logged(folder.path()), [added]);
+}
