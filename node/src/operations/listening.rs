@@ -1,9 +1,10 @@
 //! Groups of listeners on a running node: where they are, and dead letters that they get again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mailhorn_core::events::{EventBus, RedeliverError, RegisteredGroup};
-use mailhorn_ports::{GroupName, GroupStore, KnownGroup, MailStore, StoreError};
+use mailhorn_ports::{Cursor, GroupName, GroupStore, KnownGroup, MailStore, StoreError};
 
 use super::OperationError;
 use super::letters::event_id;
@@ -64,16 +65,20 @@ impl EventOperations {
         Ok(shown)
     }
 
-    /// A group that nobody runs: its lag is what the log keeps for it.
+    /// A group that nobody runs: its lag is what the logs keep for it, those among them that began since it ran last.
     async fn known_group(&self, known: KnownGroup, dead_letters: u64) -> Result<Group, StoreError> {
-        let (mut logs, mut parked) = (Vec::new(), 0);
-        for (log, cursor) in self.groups.cursors(&known.name).await? {
-            parked += self.groups.parked(&known.name, log).await?.len();
+        let cursors: BTreeMap<_, _> = self.groups.cursors(&known.name).await?.into_iter().collect();
+        let mut logs = Vec::new();
+        for (log, _) in self.mail.logs().await? {
             logs.push(GroupLog {
                 log: log.to_string(),
-                finished: cursor.finished(),
+                finished: cursors.get(&log).map_or(0, Cursor::finished),
                 end: self.mail.log_end(log).await?,
             });
+        }
+        let mut parked = 0;
+        for log in self.groups.parked_logs(&known.name).await? {
+            parked += self.groups.parked(&known.name, log).await?.len();
         }
         Ok(Group {
             name: known.name.to_string(),
@@ -89,7 +94,8 @@ impl EventOperations {
         })
     }
 
-    /// Forgets a group, so that the log is kept for it no longer. Its dead letters stay.
+    /// Forgets a group, so that the log is kept for it no longer. Its dead letters stay, and what it had parked is among
+    /// them.
     ///
     /// # Errors
     ///

@@ -253,6 +253,24 @@ async fn groups_are_shown_with_what_they_do_and_one_that_nobody_runs_can_be_forg
     assert_eq!(redelivered.0, 409, "nobody would take them");
 }
 
+/// The log is kept for it wherever it hasn't been.
+#[actix_web::test]
+async fn a_group_that_nobody_runs_lags_in_a_log_that_began_since_it_ran() {
+    let server = server_with(&Arc::default()).await;
+    let old = "old-index".parse().unwrap();
+    server.world.store.register_group(&old, Stamp(1)).await.unwrap();
+    deliver(&server.parts.operations, ANN, 2).await;
+    // A command on the folder of a stopped node has a log of its own.
+    let stopped = operations(&server.world.store);
+    let password = mailhorn_sasl::Secret::new("x");
+    stopped.add_user("bob@example.org", &password).await.unwrap();
+    let (_, groups) = server.api(Method::GET, "/events/groups", None).await;
+    let of_old = &groups[0];
+    assert_eq!(of_old["name"], json!("old-index"));
+    assert_eq!(of_old["logs"].as_array().map(Vec::len), Some(2));
+    assert_eq!(of_old["lag"], json!(3));
+}
+
 #[actix_web::test]
 async fn dead_letters_degrade_the_health_and_not_the_readiness() {
     let mut server = server_with(&Arc::default()).await;
