@@ -168,7 +168,8 @@ pub async fn what_groups_are_known_outlives_a_crash<R: Reopen<Store: GroupStore>
     world.store_message(&[&ann], b"octets").await;
     store.register_group(&crm, Stamp(5)).await.unwrap();
     store.register_group(&search, Stamp(6)).await.unwrap();
-    store.park(&crm, &world.letter(world.ids.event())).await.unwrap();
+    let parked = world.letter(world.ids.event());
+    store.park(&crm, &parked).await.unwrap();
     store.forget_group(&crm).await.unwrap();
     drop(store);
 
@@ -181,6 +182,7 @@ pub async fn what_groups_are_known_outlives_a_crash<R: Reopen<Store: GroupStore>
         [(generation, Cursor::at(1))]
     );
     assert!(store.cursors(&crm).await.unwrap().is_empty());
+    assert_eq!(store.dead_letters(&crm, None, 9).await.unwrap(), [parked]);
     store.register_group(&crm, Stamp(7)).await.unwrap();
     assert!(store.parked(&crm, generation).await.unwrap().is_empty());
 }

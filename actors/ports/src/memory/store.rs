@@ -11,6 +11,7 @@ use mailhorn_events::{
 use tokio::time::sleep;
 
 use super::{Chunk, GroupState, MemoryStore, Message, NextCommit, State};
+use crate::listener::GroupName;
 use crate::store::{
     Announce, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, LogEntry, MailStore,
     Maintained, Part, ReadError, Recipient, RecipientOutcome, Retention, StoreError, Verdict, ViewRow,
@@ -424,8 +425,10 @@ impl State {
     }
 
     fn maintain(&mut self, retention: Retention) -> Maintained {
-        self.groups
-            .retain(|_, group| group.registered >= retention.groups_before);
+        let expired = |group: &GroupState| group.registered < retention.groups_before;
+        let expired = self.groups.iter().filter(|(_, group)| expired(group));
+        let expired: Vec<GroupName> = expired.map(|(name, _)| name.clone()).collect();
+        expired.iter().for_each(|group| self.forget_group(group));
         let (records, notes) = (self.log.len(), self.notes.len());
         let gone: Vec<_> = self
             .log
