@@ -281,9 +281,13 @@ async fn dead_letters_degrade_the_health_and_not_the_readiness() {
     server.until("/events/dead-letters/picky", dead(1)).await;
     let (status, health) = server.api(Method::GET, "/health", None).await;
     let component = json!({ "name": "dead-letters", "status": "degraded", "cause": "picky has 1" });
+    let groups = json!({ "name": "groups", "status": "healthy", "cause": null });
     assert_eq!(
         (status, health),
-        (200, json!({ "status": "degraded", "components": [component] }))
+        (
+            200,
+            json!({ "status": "degraded", "components": [component, groups] })
+        )
     );
     assert_eq!(
         server.ask(TestRequest::with_uri("/readyz")).await.0,
