@@ -211,6 +211,8 @@ fn groups_are_listed_and_what_needs_a_running_node_says_so() {
     assert!(done(folder.path(), "events groups", "").starts_with("quota\trunning\tlag 0"));
     let reason = refused(folder.path(), "events forget quota", "", 1);
     assert!(reason.contains("registered on this node"), "{reason}");
+    let reason = refused(folder.path(), "events dead-letters quotas", "", 1);
+    assert!(reason.contains("no group quotas"), "{reason}");
     let reason = refused(folder.path(), "events tail --user nobody@example.org", "", 1);
     assert!(reason.contains("nobody@example.org"), "{reason}");
     drop(node);

@@ -151,6 +151,27 @@ async fn what_this_release_cannot_read_is_shown_as_octets() {
     );
     let redelivered = server.api(Method::POST, &format!("{path}/redeliver"), None).await;
     assert_eq!(redelivered.0, 409, "{redelivered:?}");
+    let path = "/events/dead-letters/picky/redeliver";
+    let all = server.api(Method::POST, path, None).await;
+    assert_eq!(
+        all,
+        (
+            200,
+            json!({ "group": "picky", "letters": 0, "unreadable": 1, "error": null })
+        )
+    );
+}
+
+#[actix_web::test]
+async fn a_group_that_there_is_not_has_no_dead_letters_to_list_or_remove() {
+    let server = server_with(&Arc::default()).await;
+    for (group, status) in [("picky", 200), ("pick", 404)] {
+        let path = format!("/events/dead-letters/{group}");
+        for method in [Method::GET, Method::DELETE] {
+            let (told, answer) = server.api(method.clone(), &path, None).await;
+            assert_eq!(told, status, "{method} {path}: {answer}");
+        }
+    }
 }
 
 #[actix_web::test]
@@ -174,14 +195,20 @@ async fn a_mended_listener_gets_its_dead_letters_again() {
         .await;
     assert_eq!(
         some,
-        (200, json!({ "group": "picky", "letters": 1, "error": null }))
+        (
+            200,
+            json!({ "group": "picky", "letters": 1, "unreadable": 0, "error": null })
+        )
     );
     let all = server
         .api(Method::POST, "/events/dead-letters/redeliver", None)
         .await;
     assert_eq!(
         all,
-        (200, json!([{ "group": "picky", "letters": 2, "error": null }]))
+        (
+            200,
+            json!([{ "group": "picky", "letters": 2, "unreadable": 0, "error": null }])
+        )
     );
     assert_eq!(
         server.api(Method::GET, "/events/dead-letters", None).await.1,
