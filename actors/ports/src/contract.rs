@@ -28,6 +28,13 @@ mod world;
 pub use reopen::Reopen;
 pub use world::World;
 
+use crate::listener::GroupName;
+
+/// A group's name.
+fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+
 /// Stamps one test for each clause, each with an empty store.
 #[doc(hidden)]
 #[macro_export]

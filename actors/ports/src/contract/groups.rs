@@ -4,17 +4,13 @@ use std::collections::BTreeSet;
 
 use mailhorn_events::{Generation, Stamp};
 
-use super::World;
+use super::{World, group};
 use crate::directory::Directory;
 use crate::groups::{Cursor, GroupStore, KnownGroup};
 use crate::listener::{GroupName, Letter};
 use crate::store::MailStore;
 
 const ANN: &str = "ann@example.org";
-
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
-}
 
 fn open(taken: u64, open: &[u64]) -> Cursor {
     let open = open.iter().copied().collect::<BTreeSet<_>>();

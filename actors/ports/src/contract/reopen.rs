@@ -2,11 +2,10 @@
 
 use mailhorn_events::{Happening, QuotaLimits, Stamp};
 
-use super::World;
 use super::quota::announced;
+use super::{World, group};
 use crate::directory::Directory;
 use crate::groups::{Cursor, GroupStore, KnownGroup};
-use crate::listener::GroupName;
 use crate::quota::{QuotaOwner, QuotaStore};
 use crate::store::{CHUNK_OCTETS_MAX, Change, MailStore, NoteKey, RecipientOutcome, ThresholdMove};
 
@@ -133,10 +132,6 @@ pub async fn a_group_that_was_done_before_a_crash_is_not_made_again<R: Reopen>(p
     assert_eq!(store.commit(&group).await.unwrap(), done);
     let world = World::seeded(&store, 2);
     assert_eq!(world.list(&ann, 9).await.len(), 1);
-}
-
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
 }
 
 /// What a group could not handle is not lost with the process.

@@ -4,15 +4,10 @@ use std::sync::Arc;
 
 use mailhorn_events::{Generation, Stamp};
 
-use super::World;
+use super::{World, group};
 use crate::directory::{Account, Directory};
 use crate::groups::{Cursor, GroupStore};
-use crate::listener::GroupName;
 use crate::store::{MailStore, Retention};
-
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
-}
 
 /// A log with records 1 to `records`, each of a commit of its own, that groups are to see from its start.
 async fn log<'a, S: MailStore + Directory + GroupStore>(
