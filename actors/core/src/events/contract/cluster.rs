@@ -267,22 +267,12 @@ pub async fn a_survivor_follows_the_log_of_a_node_that_died(world: &World) {
     nodes[1].announce(World::event(1, "one")).await;
     listener.wait_calls(1).await;
     let dead = nodes.remove(1).crash().await;
-    tokio::time::sleep(SILENCE_MAX).await;
+    // It may live: who adopts its log at once handles everything twice.
+    tokio::time::sleep(SILENCE_MAX / 2).await;
+    assert_eq!(survivor.calls(), 0, "nobody is dead so soon");
     survivor.wait_done(1).await;
     assert_eq!(survivor.had()[0].position().generation, dead.generation);
     listeners[0].wait_done(1).await;
-}
-
-pub async fn a_node_that_comes_back_takes_up_its_older_log(world: &World) {
-    let node = world.node("a").await;
-    let listener = Arc::new(Recorder::new(|_, _| super::Behaviour::Hang));
-    node.group("g", &listener).await;
-    node.announce(World::event(1, "one")).await;
-    listener.wait_calls(1).await;
-    node.crash().await;
-    let (node, listener) = (world.node("a").await, Recorder::willing());
-    node.group("g", &listener).await;
-    listener.wait_done(1).await;
 }
 
 /// Stop it, wipe it: what is registered is suspect, and registered again.
@@ -306,7 +296,7 @@ pub async fn a_registry_that_was_wiped_is_noticed(world: &World) {
     assert_eq!(listener.names(), ["before", "just after", "long after"]);
 }
 
-pub async fn a_registry_that_is_away_holds_up_nothing(world: &World) {
+pub async fn what_happens_while_the_registry_is_away_is_told_all_the_same(world: &World) {
     let Some((registry, _)) = memory(world) else {
         return;
     };
