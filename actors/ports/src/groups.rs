@@ -49,15 +49,20 @@ impl Cursor {
             .map_or(self.taken, |first| first.saturating_sub(1))
     }
 
+    /// Whether a record was not finished.
+    #[must_use]
+    pub fn is_open(&self, number: u64) -> bool {
+        number > self.taken || self.open.contains(&number)
+    }
+
     /// What either of the two has finished.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
-        let is_open = |cursor: &Self, number: u64| number > cursor.taken || cursor.open.contains(&number);
         let both = self.open.union(&other.open).copied();
         Self {
             taken: self.taken.max(other.taken),
             open: both
-                .filter(|number| is_open(self, *number) && is_open(other, *number))
+                .filter(|number| self.is_open(*number) && other.is_open(*number))
                 .collect(),
         }
     }

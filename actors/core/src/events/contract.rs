@@ -149,6 +149,7 @@ macro_rules! event_bus_contract {
                 too_many_parked_events_stop_the_line_and_none_dies
                 a_group_that_falls_out_of_the_retention_is_rebuilt
                 a_gap_that_nobody_rebuilds_is_a_dead_letter
+                a_gap_that_cannot_be_written_down_now_is_not_passed
                 a_record_that_cannot_be_read_is_a_dead_letter
                 a_handler_that_hangs_is_given_up
                 a_handler_that_panics_is_tried_again
@@ -188,6 +189,7 @@ macro_rules! event_bus_cluster_contract {
                 concurrent_announcements_on_three_nodes_reach_both
                 a_listener_of_scope_cluster_has_every_event_on_every_node
                 a_survivor_follows_the_log_of_a_node_that_died
+                what_another_follower_finished_and_was_trimmed_is_no_gap
                 a_registry_that_was_wiped_is_noticed
                 what_happens_while_the_registry_is_away_is_told_all_the_same
                 what_the_way_between_nodes_loses_is_made_up_for

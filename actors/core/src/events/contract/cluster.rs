@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mailhorn_events::wire::Format;
 use mailhorn_ports::memory::Weather;
-use mailhorn_ports::{Key, ListenerOptions, Mode, Scope};
+use mailhorn_ports::{Cursor, Key, ListenerOptions, Mode, Retention, Scope};
 
 use super::concurrent::{ALL, announce_all, assert_all_once, keys};
 use super::group::{dead_letter, settle};
@@ -273,6 +273,47 @@ pub async fn a_survivor_follows_the_log_of_a_node_that_died(world: &World) {
     survivor.wait_done(1).await;
     assert_eq!(survivor.had()[0].position().generation, dead.generation);
     listeners[0].wait_done(1).await;
+}
+
+/// Two may follow a log for a while. What one of them has finished goes, though the other has not read it.
+pub async fn what_another_follower_finished_and_was_trimmed_is_no_gap(world: &World) {
+    let Some((_, transport)) = memory(world) else {
+        return;
+    };
+    let nodes = nodes(world, ["a", "b"]).await;
+    let listeners = on(&nodes, &[0], "g").await;
+    let log = nodes[1].generation;
+    // So that nobody wakes the follower here.
+    transport.set_weather(Weather {
+        lost: 1_000,
+        ..Weather::default()
+    });
+    for n in 1..=9 {
+        nodes[1].announce(World::event(1, n)).await;
+    }
+    let ports = &world.ports;
+    let finished = Cursor::at(ports.mail.log_end(log).await.unwrap());
+    ports
+        .groups
+        .save_cursor(&group("g"), log, &finished)
+        .await
+        .unwrap();
+    let nothing_old = Retention {
+        records_before: Default::default(),
+        groups_before: Default::default(),
+        notes_since: Default::default(),
+    };
+    ports.mail.maintain(nothing_old).await.unwrap();
+    assert!(
+        ports.mail.records(log, 1, 1).await.unwrap()[0].number > 1,
+        "it was trimmed"
+    );
+    assert_eq!(listeners[0].calls(), 0, "it was faster");
+    nodes[1].announce(World::event(1, "last")).await;
+    listeners[0].wait_done(1).await;
+    nodes[0].wait_idle("g").await;
+    assert_eq!(nodes[0].dead("g").await, []);
+    assert_eq!(listeners[0].names().last().map(String::as_str), Some("last"));
 }
 
 /// Stop it, wipe it: what is registered is suspect, and registered again.

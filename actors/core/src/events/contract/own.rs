@@ -280,6 +280,25 @@ pub async fn a_gap_that_nobody_rebuilds_is_a_dead_letter(world: &World) {
     );
 }
 
+/// What is gone, and the record behind it, wait for a store that takes the letter.
+pub async fn a_gap_that_cannot_be_written_down_now_is_not_passed(world: &World) {
+    let store = world.ports.memory.clone();
+    let was_away = AtomicBool::new(false);
+    let goes_away = move || {
+        if !was_away.swap(true, Ordering::SeqCst) {
+            store.set_unavailable(true);
+        }
+        Ok(false)
+    };
+    let listener = Arc::new(Recorder::new(|_, _| Behaviour::Done).rebuilding(goes_away));
+    let node = fall_out(world, &listener).await;
+    node.wait_stopped("g").await;
+    world.ports.memory.set_unavailable(false);
+    node.wait_dead("g", 1).await;
+    listener.wait_done(1).await;
+    assert_eq!(listener.names(), ["9"]);
+}
+
 pub async fn a_record_that_cannot_be_read_is_a_dead_letter(world: &World) {
     let memory = &world.ports.memory;
     let node = world.node("a").await;
