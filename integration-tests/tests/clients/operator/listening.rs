@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use mailhorn_integration_tests::listening::{groups_when, is_idle, json};
 use mailhorn_integration_tests::{Node, Pop3, add_users, binary};
 use serde_json::Value;
 
@@ -95,8 +96,7 @@ fn tail_shows_mail_that_comes_and_goes_and_goes_on_after_a_restart_of_the_node()
     let folder = folder_with_reader();
     let mut node = Node::builder().data_dir(folder.path()).start();
     let text = Tail::start(folder.path(), &["--user", READER]);
-    let mailboxes = done(folder.path(), "mailbox list --json", "");
-    let mailboxes: Value = serde_json::from_str(&mailboxes).expect("JSON");
+    let mailboxes = json(folder.path(), "mailbox list --json");
     let mailbox = mailboxes[0]["id"].as_str().expect("an id");
     let json = Tail::start(folder.path(), &["--mailbox", mailbox, "--json"]);
 
@@ -203,7 +203,7 @@ fn groups_are_listed_and_what_needs_a_running_node_says_so() {
         assert!(reason.contains("no node runs on"), "{line}: {reason}");
     }
     let node = Node::builder().data_dir(folder.path()).start();
-    let groups: Value = serde_json::from_str(&done(folder.path(), "events groups --json", "")).expect("JSON");
+    let groups = json(folder.path(), "events groups --json");
     assert_eq!(
         (&groups[0]["name"], &groups[0]["state"]),
         (&"quota".into(), &"running".into())
@@ -249,17 +249,7 @@ fn listeners_hear_of_what_was_done_while_the_node_was_stopped() {
     add_users(folder.path(), "example.org", &["reader"], "secret");
 
     let mut node = builder.start();
-    let groups =
-        || -> Value { serde_json::from_str(&done(folder.path(), "events groups --json", "")).expect("JSON") };
-    let until = Instant::now() + PATIENCE;
-    while groups()
-        .as_array()
-        .expect("a list")
-        .iter()
-        .any(|group| group["lag"] != 0)
-    {
-        assert!(Instant::now() < until, "{:#}", groups());
-    }
+    assert_eq!(groups_when(folder.path(), PATIENCE, is_idle).len(), 2);
     assert!(node.terminate().success());
     let added = ("MailboxAdded".to_owned(), READER.to_owned());
     assert_eq!(operations_logged(folder.path()), [added]);
