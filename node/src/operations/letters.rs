@@ -105,9 +105,7 @@ impl Operations {
         }
         Ok(removed)
     }
-}
 
-impl Operations {
     /// Of a misspelt group there is nothing, which is not to be taken for good news. One that was forgotten may have
     /// letters.
     async fn refuse_unknown(&self, group: &GroupName) -> Result<(), OperationError> {
