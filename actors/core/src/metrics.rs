@@ -27,21 +27,21 @@ pub struct CommandLabels {
 /// A named limit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
-    /// The limit's name, which is its setting's where it has one.
+    /// The limit's name: its setting's where it has one, else one of its own, such as `quota` or `file_descriptors`.
     pub limit: &'static str,
 }
 
 /// What was done to the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StoreLabels {
-    /// `commit`, `read`, `list`, `put_chunk` or `account`.
+    /// `commit`, `read`, `list` or `put_chunk`.
     pub operation: &'static str,
 }
 
 /// What became of a delivery to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DeliveryLabels {
-    /// `stored`, `duplicate`, `gone` or `unavailable`.
+    /// `stored`, `duplicate`, `gone`, `mailbox_full`, `over_quota` or `unavailable`.
     pub outcome: &'static str,
 }
 
@@ -57,7 +57,7 @@ pub struct LogInLabels {
 pub struct ListenedLabels {
     /// The group's name.
     pub group: String,
-    /// `done`, `bad` or `dead`.
+    /// `done`, `bad` (a try, of which an event may have several) or `dead`.
     pub outcome: &'static str,
 }
 
@@ -200,7 +200,7 @@ impl Metrics {
     fn register_listeners(&self, registry: &mut Registry) {
         registry.register(
             "listener_events",
-            "Events by group and outcome",
+            "Events by group and outcome; a bad one is counted at each try",
             self.listened.clone(),
         );
         let gauges = [

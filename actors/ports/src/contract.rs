@@ -28,6 +28,13 @@ mod world;
 pub use reopen::Reopen;
 pub use world::World;
 
+use crate::listener::GroupName;
+
+/// A group's name.
+fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+
 /// Stamps one test for each clause, each with an empty store.
 #[doc(hidden)]
 #[macro_export]
@@ -121,7 +128,7 @@ macro_rules! group_store_contract {
             a_cursor_never_goes_back
             groups_are_apart
             nothing_is_kept_of_a_group_that_is_not_known
-            a_forgotten_group_leaves_its_dead_letters_only
+            a_forgotten_group_leaves_dead_letters_only
             a_letter_parked_twice_is_one_letter
             parked_letters_are_told_by_log
             a_letter_is_parked_until_it_is_handled_or_dead

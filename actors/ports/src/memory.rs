@@ -95,7 +95,6 @@ struct Message {
 struct Script {
     next_commit: Option<NextCommit>,
     commit_delay: Duration,
-    read_delay: Duration,
     unavailable: bool,
 }
 
@@ -114,11 +113,6 @@ impl MemoryStore {
     /// Makes every commit take `delay` of tokio's time before it does anything.
     pub fn delay_commits(&self, delay: Duration) {
         self.0.lock().script.commit_delay = delay;
-    }
-
-    /// Makes every other call on mail take `delay` of tokio's time before it does anything.
-    pub fn delay_reads(&self, delay: Duration) {
-        self.0.lock().script.read_delay = delay;
     }
 
     /// While set, every call is refused as unavailable and every commit is unknown and not made.

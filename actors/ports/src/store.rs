@@ -294,7 +294,7 @@ pub struct Retention {
     /// Log records with a stamp below this go in any case, but for the last of a log; others go when every group's cursor
     /// has passed them. One that can't be read is as old as the next one that can.
     pub records_before: Stamp,
-    /// Groups that no node has registered since are forgotten.
+    /// Groups that no node has registered since are forgotten, as [`GroupStore::forget_group`](crate::GroupStore) does it.
     pub groups_before: Stamp,
     /// Notes older than this no longer count.
     pub notes_since: Stamp,

@@ -21,6 +21,7 @@ use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::quota::Quotas;
 use mailhorn_core::supervisor::{Supervise, Supervisor};
+use mailhorn_embedded::EmbeddedStore;
 use mailhorn_events::Generation;
 use mailhorn_ports::{Clock, Directory, GroupStore, Ids, MailStore, QuotaStore, Random, Writer};
 use rustls::ServerConfig;
@@ -35,7 +36,7 @@ use crate::operations::{Operations, offline};
 use crate::settings::Settings;
 use crate::tls;
 
-use events::Listening;
+use events::{Listening, Shipped};
 use kinds_view::KindsView;
 use services::MailListeners;
 
@@ -179,13 +180,25 @@ struct Parts {
     log_queue: log::LogQueue,
     log_options: LogOptions,
     tls: Arc<ServerConfig>,
+    shipped: Shipped,
 }
 
 impl Parts {
+    /// Opens the store. Where a setting stands in the way of the rest, the store ends well: it has no part in that.
     async fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let embedded = offline::open_store(settings, tokio::runtime::Handle::current())?;
+        let parts = Self::on(embedded.clone(), settings).await;
+        if parts.is_err()
+            && let Err(error) = embedded.close().await
+        {
+            tracing::warn!(%error, "the store could not be closed: the next start reads its journal again");
+        }
+        parts
+    }
+
+    async fn on(embedded: EmbeddedStore, settings: &Settings) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(OsRandom);
-        let embedded = offline::open_store(settings, tokio::runtime::Handle::current())?;
         let seen = embedded.highest_stamp().await?;
         let ids = Ids::new(clock, random, seen);
         let kinds = Arc::new(Kinds::default());
@@ -229,6 +242,7 @@ impl Parts {
         };
         let (log, log_queue) = log::queue(&log_options, Arc::clone(&kinds.log), Arc::clone(&metrics));
         let tls = tls::server_config(settings)?;
+        let shipped = Shipped::new(settings)?;
         let (auth, registry) = (Arc::new(auth), Arc::new(registry));
         Ok(Self {
             store,
@@ -248,6 +262,7 @@ impl Parts {
             log_queue,
             log_options,
             tls,
+            shipped,
         })
     }
 

@@ -32,7 +32,7 @@ mod status;
 mod sync_waits;
 mod tail;
 
-pub use bus::{BusDeps, EventBus, RegisterError, RegisteredGroup};
+pub use bus::{BusDeps, EventBus, RedeliveredLetters, RegisterError, RegisteredGroup};
 pub use dispatch::{Dispatch, OUTGOING_RECORDS_MAX, Outgoing, Waits};
 pub use exchange::{BEAT_PAUSE, DISTRUST, Exchange, ExchangeDeps, ExchangeParts, Fanout, SILENCE_MAX};
 pub use feed::{Feed, FeedError, FeedHub, FeedId, FeedIdError, FeedItem, FeedOptions};

@@ -8,8 +8,8 @@ use actix::prelude::*;
 use mailhorn_events::{AccountId, Event, Generation, Happening, MailboxId, wire};
 use mailhorn_ports::memory::{ManualClock, MemoryRegistry, MemoryStore, MemoryTransport, SeededRandom};
 use mailhorn_ports::{
-    Clock, Directory, GroupName, GroupStore, Ids, Key, Listener, ListenerOptions, MailStore, Membership,
-    QuotaStore, Registry, Scope, Transport,
+    Clock, GroupName, GroupStore, Ids, Key, Listener, ListenerOptions, MailStore, Membership, Registry,
+    Scope, Transport,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -47,13 +47,11 @@ pub fn paused(test: impl Future<Output = ()> + 'static) {
 pub struct Ports {
     pub mail: Arc<dyn MailStore>,
     pub groups: Arc<dyn GroupStore>,
-    pub quota: Arc<dyn QuotaStore>,
-    pub directory: Arc<dyn Directory>,
     pub membership: Arc<dyn Membership>,
     /// `None`: one node alone.
     pub cluster: Option<ClusterPorts>,
-    /// The in-memory double behind the ports, where it is one: for faults that only it can be told to have.
-    pub memory: Option<MemoryStore>,
+    /// The in-memory double behind both: for faults that only it can be told to have.
+    pub memory: MemoryStore,
 }
 
 /// What nodes need of each other.
@@ -69,8 +67,6 @@ pub struct ClusterPorts {
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub format: wire::Format,
-    pub sync_timeout: Duration,
-    pub queue_changes_max: usize,
     /// How far the node's clock is from the world's.
     pub skew_micros: i64,
 }
@@ -89,8 +85,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             format: wire::Format::MessagePack,
-            sync_timeout: Duration::from_millis(250),
-            queue_changes_max: 4_096,
             skew_micros: 0,
         }
     }
@@ -129,18 +123,10 @@ impl World {
         let ports = Ports {
             mail: Arc::new(memory.clone()),
             groups: Arc::new(memory.clone()),
-            quota: Arc::new(memory.clone()),
-            directory: Arc::new(memory.clone()),
             membership: Arc::new(memory.clone()),
             cluster,
-            memory: Some(memory),
+            memory,
         };
-        Self::new(ports, seed)
-    }
-
-    /// A world on these ports.
-    #[must_use]
-    pub fn new(ports: Ports, seed: u64) -> Self {
         Self {
             ports,
             clock: Arc::new(ManualClock::new(BEGIN)),
@@ -215,11 +201,9 @@ pub struct Node {
     pub bus: EventBus,
     pub log: LogHandle,
     pub mailboxes: Mailboxes,
-    pub dispatch: Dispatch,
     pub generation: Generation,
     pub ids: Ids,
     pub kinds: Arc<Kinds>,
-    pub metrics: Arc<Metrics>,
     pub ports: Ports,
     members: watch::Receiver<Arc<Members>>,
     log_task: JoinHandle<()>,
@@ -229,7 +213,6 @@ pub struct Node {
 /// What is left of a node that crashed.
 #[derive(Debug)]
 pub struct Crashed {
-    pub name: String,
     pub generation: Generation,
 }
 
@@ -258,11 +241,11 @@ impl Node {
         );
         let log_options = LogOptions {
             append_deadline: Duration::from_secs(60),
-            queue_changes_max: options.queue_changes_max,
+            queue_changes_max: 4_096,
             group_changes_max: 64,
             maintain_pause: Duration::from_secs(30),
             retention: RETENTION,
-            sync_timeout: options.sync_timeout,
+            sync_timeout: Duration::from_millis(250),
             duplicate_window: Duration::from_secs(3_600),
         };
         let (log, queue) = log::queue(&log_options, Arc::clone(&kinds.log), Arc::clone(&metrics));
@@ -329,11 +312,9 @@ impl Node {
             bus,
             log,
             mailboxes,
-            dispatch,
             generation,
             ids,
             kinds,
-            metrics,
             ports,
             members,
             log_task,
@@ -461,12 +442,7 @@ impl Node {
             // What is shown is a moment old: it counts once it shows all that there is.
             let own = status.logs.iter().find(|log| log.log == self.generation);
             let is_shown = own.is_some_and(|log| log.finished >= end);
-            if is_shown
-                && status.lag() == 0
-                && status.parked == 0
-                && status.waiting == 0
-                && status.running == 0
-            {
+            if is_shown && status.is_idle() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -494,7 +470,6 @@ impl Node {
             tokio::task::yield_now().await;
         }
         Crashed {
-            name: self.name,
             generation: self.generation,
         }
     }
