@@ -73,7 +73,7 @@ impl TransportPlace for Double<MemoryTransport> {
     }
 }
 
-const LEASE: Duration = Duration::from_millis(200);
+const LEASE: Duration = Duration::from_secs(1);
 
 mod registry {
     use super::{Double, LEASE, MemoryRegistry};
