@@ -18,7 +18,7 @@
 //! | `NS:1:{registry-NN}:u:ACCOUNT` | sorted set | the same for a user | the last lease |
 //! | `NS:1:{registry-NN}:of:GENERATION` | set | the keys above for which a process is registered | its last lease |
 //! | `NS:1:{inbox-GENERATION}:frames` | stream | frames on their way to a process; field `f` | 60 s after the last frame, or until they are read |
-//! | `NS:1:{inbox-GENERATION}:state` | hash | `octets` of those frames; `lost`: frames dropped since the receiver looked, for want of room | the same |
+//! | `NS:1:{inbox-GENERATION}:state` | hash | `octets` of those frames; `lost`: frames pushed out so far, for want of room | 60 s after the last frame |
 //! | `NS:1:lock:MAILBOX` | string | the token that holds a maildrop, in hexadecimal | as asked for |
 //!
 //! An epoch counts together with the server's run id: a server that was started anew from an old dump, or a replica that

@@ -44,19 +44,24 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return lost";
 
-/// KEYS: frames, state. ARGV: the ids of frames that were read. Gives how many were lost since it was asked last.
+/// KEYS: frames, state. ARGV: the ids of frames that were read. Gives how many frames were pushed out so far, and how many
+/// of these ids are not there.
 const TAKE_OUT: &str = "\
+local gone = 0
 for _, id in ipairs(ARGV) do
   local frame = redis.call('XRANGE', KEYS[1], id, id)[1]
   if frame then
     redis.call('XDEL', KEYS[1], id)
     redis.call('HINCRBY', KEYS[2], 'octets', -#frame[2][2])
+  else
+    gone = gone + 1
   end
 end
-local lost = redis.call('HGET', KEYS[2], 'lost') or 0
-redis.call('HDEL', KEYS[2], 'lost')
-if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1], KEYS[2]) end
-return lost";
+if redis.call('XLEN', KEYS[1]) == 0 then
+  redis.call('DEL', KEYS[1])
+  redis.call('HDEL', KEYS[2], 'octets')
+end
+return {tonumber(redis.call('HGET', KEYS[2], 'lost') or 0), gone}";
 
 /// When lost frames were logged last.
 #[derive(Debug, Default)]
@@ -85,8 +90,26 @@ pub(crate) struct Inbox {
 struct Reading {
     /// Ids of frames that were given out and are still in the stream.
     read: Vec<String>,
+    /// Whether the last look ended well. If not, frames that are gone may have been taken out by it.
+    is_sure: bool,
+    /// Frames that were pushed out, as it was told last.
+    pushed_out: u64,
     /// Frames that the next look takes at most.
     look: usize,
+}
+
+impl Reading {
+    /// Takes note of what a look told. Gives how many frames were lost since the one before: those that were pushed out
+    /// without having been read.
+    fn lost(&mut self, pushed_out: u64, gone: u64) -> u64 {
+        // Fewer than before: it was forgotten in between, and counts from nothing.
+        let since = pushed_out.checked_sub(self.pushed_out).unwrap_or(pushed_out);
+        self.pushed_out = pushed_out;
+        match self.is_sure {
+            true => since.saturating_sub(gone),
+            false => since,
+        }
+    }
 }
 
 /// What one look found.
@@ -94,6 +117,10 @@ struct Reading {
 struct Found {
     ids: Vec<String>,
     frames: Vec<Bytes>,
+    /// Frames that were pushed out so far.
+    pushed_out: u64,
+    /// Frames that were to be taken out and were not there.
+    gone: u64,
 }
 
 #[async_trait]
@@ -128,9 +155,19 @@ impl Transport for Redis {
                 Err(error) => {
                     // So many may be more than come in time.
                     reading.look = 1;
+                    reading.is_sure = false;
                     return Err(error);
                 }
             };
+            let lost = reading.lost(found.pushed_out, found.gone);
+            if lost > 0 {
+                self.0.surroundings.notices.frames_lost(lost);
+                tracing::warn!(
+                    lost,
+                    "frames from other nodes were lost: they were not read fast enough"
+                );
+            }
+            reading.is_sure = true;
             reading.look = (reading.look * 2).min(FRAMES_A_LOOK_MAX);
             reading.read = found.ids;
             if !found.frames.is_empty() {
@@ -146,6 +183,8 @@ impl Redis {
         let inbox = inboxes.entry(me).or_insert_with(|| {
             let reading = Reading {
                 read: Vec::new(),
+                is_sure: true,
+                pushed_out: 0,
                 look: FRAMES_A_LOOK_MAX,
             };
             Arc::new(Inbox {
@@ -172,17 +211,16 @@ impl Redis {
             .pop()
             .and_then(|answers| answers.try_into().ok())
             .ok_or_else(|| nonsense("a look for frames"))?;
-        let [lost, streams] = answers;
-        if let Some(lost) = integer(&lost).and_then(|lost| u64::try_from(lost).ok())
-            && lost > 0
-        {
-            self.0.surroundings.notices.frames_lost(lost);
-            tracing::warn!(
-                lost,
-                "frames from other nodes were lost: they were not read fast enough"
-            );
-        }
-        found(streams).ok_or_else(|| nonsense("frames"))
+        let [taken_out, streams] = answers;
+        let count = |value: &Value| integer(value).and_then(|count| u64::try_from(count).ok());
+        let taken_out = fixed(taken_out).and_then(|[lost, gone]| Some((count(&lost)?, count(&gone)?)));
+        let (pushed_out, gone) = taken_out.ok_or_else(|| nonsense("a count of frames"))?;
+        let found = found(streams).ok_or_else(|| nonsense("frames"))?;
+        Ok(Found {
+            pushed_out,
+            gone,
+            ..found
+        })
     }
 }
 

@@ -49,11 +49,6 @@ impl RedisCluster {
         &self.nodes
     }
 
-    /// Its nodes, to be killed and started again.
-    pub fn nodes_mut(&mut self) -> &mut [RedisServer] {
-        &mut self.nodes
-    }
-
     /// What stands in `redis.url` for it.
     #[must_use]
     pub fn url(&self) -> String {
@@ -61,8 +56,13 @@ impl RedisCluster {
         urls.join(",")
     }
 
-    /// Loses everything it has.
-    pub fn flush_all(&self) {
-        self.nodes.iter().for_each(RedisServer::flush_all);
+    /// Loses every key that begins with `prefix`.
+    pub fn forget(&self, prefix: &str) {
+        let pattern = format!("{prefix}*");
+        for node in &self.nodes {
+            for key in node.command(&["KEYS", &pattern]).lines() {
+                assert_eq!(node.command(&["DEL", key]), "1");
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use mailhorn_ports::contract::{LocksPlace, RegistryPlace, TransportPlace};
 use mailhorn_ports::memory::SeededRandom;
 use mailhorn_ports::{Random, StoreError};
-use mailhorn_redis::testkit::{RedisCluster, RedisSentinel, RedisServer};
+use mailhorn_redis::testkit::{RedisCluster, RedisServer};
 use mailhorn_redis::{Notices, OpenError, Options, Redis, Surroundings};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -103,13 +103,13 @@ where
 pub(crate) enum Servers {
     One(RedisServer),
     Cluster(Arc<RedisCluster>),
-    Sentinel(RedisSentinel),
 }
 
 /// A client and its servers, for the contract suites.
 pub(crate) struct Place {
     redis: Redis,
     servers: Servers,
+    namespace: String,
 }
 
 impl Place {
@@ -117,25 +117,28 @@ impl Place {
         let url = match &servers {
             Servers::One(server) => server.url(),
             Servers::Cluster(cluster) => cluster.url(),
-            Servers::Sentinel(sentinel) => sentinel.url(),
         };
         let options = Options {
             namespace: namespace.to_owned(),
             ..options()
         };
         let redis = client(&url, options);
-        Self { redis, servers }
+        Self {
+            redis,
+            servers,
+            namespace: namespace.to_owned(),
+        }
     }
 
     pub(crate) fn one() -> Self {
         Self::new(Servers::One(RedisServer::start()), "test")
     }
 
-    fn flush_all(&self) {
+    fn lose_everything(&self) {
         match &self.servers {
             Servers::One(server) => server.flush_all(),
-            Servers::Cluster(cluster) => cluster.flush_all(),
-            Servers::Sentinel(sentinel) => sentinel.master.flush_all(),
+            // Other tests share it.
+            Servers::Cluster(cluster) => cluster.forget(&format!("{}:", self.namespace)),
         }
     }
 }
@@ -152,7 +155,7 @@ impl RegistryPlace for Place {
     }
 
     async fn wipe(&self) {
-        self.flush_all();
+        self.lose_everything();
     }
 }
 
@@ -164,7 +167,7 @@ impl LocksPlace for Place {
     }
 
     async fn wipe(&self) {
-        self.flush_all();
+        self.lose_everything();
     }
 }
 
