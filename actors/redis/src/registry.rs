@@ -15,8 +15,8 @@ use crate::keys::PARTS;
 use crate::node::{Redis, eval, millis, step};
 use crate::value::{array, integer, text};
 
-/// Keys that one script touches: Redis does nothing else meanwhile, for about a millisecond.
-const KEYS_A_SCRIPT_MAX: usize = 256;
+/// Keys that one script touches: Redis does nothing else meanwhile, for less than a millisecond.
+const KEYS_A_SCRIPT_MAX: usize = 64;
 /// Scripts of one round trip.
 const SCRIPTS_A_ROUND_MAX: usize = 16;
 
@@ -36,13 +36,13 @@ macro_rules! in_an_epoch {
 }
 
 /// KEYS: the epoch, what the process is registered for, keys. ARGV: a seed, the lease in milliseconds, the process.
-/// A key lives as long as its longest lease.
+/// All processes have the same lease, so a key lives as long as its last one.
 const REGISTER: &str = in_an_epoch!(
     "for i = 3, #KEYS do
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
   redis.call('ZADD', KEYS[i], now + ARGV[2], ARGV[3])
   redis.call('SADD', KEYS[2], KEYS[i])
-  if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
+  redis.call('PEXPIRE', KEYS[i], ARGV[2])
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return {epoch, run}"
@@ -276,4 +276,40 @@ fn parted(answers: Vec<(usize, Value)>) -> Result<(Vec<Seen>, Vec<Value>), Store
         found.extend(values);
     }
     Ok((seen, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::tests::any_value;
+
+    #[test]
+    fn the_whole_epoch_changes_with_any_part() {
+        let mut epochs = Epochs::default();
+        assert_eq!(epochs.unknown().count(), PARTS);
+        for part in 0..PARTS {
+            assert!(!epochs.saw(part, 7), "what was unknown has not changed");
+            assert!(!epochs.saw(part, 7));
+        }
+        assert_eq!(epochs.unknown().count(), 0);
+        let mut seen = BTreeSet::from([epochs.whole()]);
+        for part in 0..PARTS {
+            assert!(epochs.saw(part, 8));
+            assert!(seen.insert(epochs.whole()), "part {part}");
+        }
+        epochs.forget();
+        assert_eq!(epochs.unknown().count(), PARTS);
+        (0..PARTS).for_each(|part| assert!(!epochs.saw(part, 7)));
+        assert!(!seen.insert(epochs.whole()), "the same parts are the same whole");
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(answers in proptest::collection::vec(any_value(), 0..4)) {
+            prop_assert!(answers.iter().filter_map(member).count() <= answers.len());
+            parted(answers.into_iter().map(|answer| (0, answer)).collect()).ok();
+        }
+    }
 }

@@ -243,3 +243,60 @@ fn found(streams: Value) -> Option<Found> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::value::tests::any_value;
+
+    fn reading(is_sure: bool) -> Reading {
+        Reading {
+            read: Vec::new(),
+            is_sure,
+            pushed_out: 0,
+            look: 1,
+        }
+    }
+
+    #[test]
+    fn what_was_pushed_out_unread_is_lost() {
+        let mut sure = reading(true);
+        assert_eq!(sure.lost(3, 0), 3);
+        assert_eq!(sure.lost(3, 0), 0, "told once");
+        assert_eq!(sure.lost(8, 4), 1, "four of them had been read");
+        assert_eq!(sure.lost(8, 2), 0, "forgotten, not pushed out");
+        assert_eq!(sure.lost(2, 0), 2, "counted from nothing again");
+    }
+
+    #[test]
+    fn frames_that_a_failed_look_may_have_taken_out_excuse_no_loss() {
+        assert_eq!(reading(false).lost(3, 3), 3);
+    }
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn an_entry_that_is_no_frame_is_taken_out_and_given_to_nobody() {
+        let entry = |id: &str, fields: Vec<Value>| Value::Array(vec![bulk(id), Value::Array(fields)]);
+        let entries = vec![
+            entry("1-0", vec![bulk("f"), bulk("one")]),
+            entry("2-0", vec![bulk("a"), bulk("b"), bulk("c"), bulk("d")]),
+            entry("3-0", vec![bulk("f"), bulk("two")]),
+        ];
+        let stream = Value::Array(vec![bulk("name"), Value::Array(entries)]);
+        let found = found(Value::Array(vec![stream])).unwrap();
+        assert_eq!(found.ids, ["1-0", "2-0", "3-0"]);
+        assert_eq!(found.frames, ["one", "two"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(answer in any_value()) {
+            found(answer);
+        }
+    }
+}

@@ -1,16 +1,4 @@
-//! The setting `redis.url`: where Redis is.
-//!
-//! The scheme says what is there, and the number of URLs:
-//!
-//! - `redis://[[user]:password@]host[:6379][/db]`: one server.
-//! - several of these, separated by commas: nodes of a Redis Cluster, from which the others are learnt. The user and
-//!   password stand in the first; a cluster has no databases.
-//! - `redis+sentinel://[[user]:password@]host[:26379][,host[:26379] …]/service[/db]`: Sentinels, which are asked where the
-//!   master of `service` is. The user and password are those of the servers; Sentinels that want some of their own get
-//!   them by `?sentinel_user=…&sentinel_password=…`.
-//!
-//! `rediss` in place of `redis` is the same under TLS. What is no letter, digit or one of `-._~` in a user, password or
-//! service is written as `%` and two hexadecimal digits.
+//! The setting `redis.url`, read and shown.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -24,7 +12,19 @@ const SENTINEL_PORT: u16 = 26379;
 const SERVERS_MAX: usize = 64;
 const HOST_OCTETS_MAX: usize = 255;
 
-/// Where Redis is, and how to log in. Its password is in no output.
+/// The setting `redis.url`: where Redis is, and how to log in. Its passwords are in no output.
+///
+/// The scheme, and the number of URLs, say what is there:
+///
+/// - `redis://[[user]:password@]host[:6379][/db]`: one server.
+/// - several of these, separated by commas: nodes of a Redis Cluster, from which the others are learnt. The user and
+///   password stand in the first; a cluster has no databases.
+/// - `redis+sentinel://[[user]:password@]host[:26379][,host[:26379] …]/service[/db]`: Sentinels, which are asked where
+///   the master of `service` is. The user and password are those of the servers; Sentinels that want some of their own get
+///   them by `?sentinel_user=…&sentinel_password=…`.
+///
+/// `rediss` in place of `redis` is the same under TLS. What is no letter, digit or one of `-._~` in a user, password or
+/// service is written as `%` and two hexadecimal digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     pub(crate) servers: Servers,

@@ -10,7 +10,7 @@ use common::{Place, Servers, client, options, until_well};
 use mailhorn_events::MailboxId;
 use mailhorn_ports::{Held, LockToken, MaildropLocks};
 use mailhorn_redis::testkit::RedisCluster;
-use mailhorn_redis::{DEADLINE, Options};
+use mailhorn_redis::{BreakerState, DEADLINE, Options};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -55,9 +55,13 @@ async fn a_frozen_node_holds_nobody_up() {
     };
     let redis = client(&cluster.url(), options);
     let hold = |number| redis.hold(MailboxId(Uuid::from_u128(number)), LockToken([1; 16]), TTL);
+    // The first connection may take longer than a call's deadline.
     for number in 0..20 {
         assert_eq!(until_well(|| hold(number)).await, Held::Mine);
     }
+    let health = redis.health().await;
+    assert_eq!(health.breaker, BreakerState::Closed);
+    assert!(health.round_trip.is_some());
     cluster.nodes()[1].freeze();
     let mut failed = 0;
     for number in 0..20 {

@@ -1,5 +1,7 @@
 //! Sentinels: the master is found, and the one that takes over.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod common;
 
 use std::time::Duration;
@@ -19,7 +21,17 @@ const KEY: Key = Key::User(AccountId(Uuid::nil()));
 const TTL: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_replica_that_takes_over_is_found_and_the_loss_noticed() {
+async fn a_replica_that_takes_over_from_a_dead_master_is_found() {
+    a_takeover_is_followed(|servers| servers.master.kill()).await;
+}
+
+/// Its connections are not closed: calls fail until the breaker opens, and the next connection is to another.
+#[tokio::test]
+async fn a_replica_that_takes_over_from_a_frozen_master_is_found() {
+    a_takeover_is_followed(|servers| servers.master.freeze()).await;
+}
+
+async fn a_takeover_is_followed(fail: impl FnOnce(&mut RedisSentinel)) {
     let mut servers = RedisSentinel::start();
     let options = Options {
         deadline: DEADLINE,
@@ -31,7 +43,7 @@ async fn a_replica_that_takes_over_is_found_and_the_loss_noticed() {
     assert_eq!(servers.master.command(&["ROLE"]).lines().next(), Some("master"));
     let before = redis.register_keys(ME, &[KEY]).await.unwrap();
 
-    servers.master.kill();
+    fail(&mut servers);
     servers.await_takeover();
     assert_eq!(until_well(hold).await, Held::Mine);
     // Replication lags: the replica has the epoch and perhaps not the last registrations.
