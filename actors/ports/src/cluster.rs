@@ -14,6 +14,10 @@ use mailhorn_events::{Generation, MailboxId};
 use crate::listener::{GroupName, Key};
 use crate::store::StoreError;
 
+/// How long a registration lasts that is not said again. A sender that can't trust the registry sends to everybody for so
+/// long, since by then every process has registered anew.
+pub const REGISTRATION_LEASE: Duration = Duration::from_secs(30);
+
 /// A process as it says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRow {

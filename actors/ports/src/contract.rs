@@ -17,23 +17,33 @@
 pub mod dead_letters;
 pub mod directory;
 pub mod groups;
+pub mod locks;
 pub mod log;
 pub mod mail_store;
 pub mod model;
 pub mod quota;
+pub mod registry;
 pub mod reopen;
+pub mod transport;
 pub mod trimming;
 mod world;
 
-pub use reopen::Reopen;
-pub use world::World;
+use std::time::Duration;
 
 use crate::listener::GroupName;
+
+pub use locks::LocksPlace;
+pub use registry::RegistryPlace;
+pub use reopen::Reopen;
+pub use transport::TransportPlace;
+pub use world::World;
 
 /// A group's name.
 fn group(name: &str) -> GroupName {
     name.parse().unwrap()
 }
+/// How long a clause waits for what must happen before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Stamps one test for each clause, each with an empty store.
 #[doc(hidden)]
@@ -226,6 +236,55 @@ macro_rules! listening_reopen_contract {
             cursors_are_where_they_were_after_a_clean_stop
             a_crash_takes_a_cursor_back_and_makes_no_gap
             quotas_outlive_a_crash
+        );
+    };
+}
+
+/// Stamps the clauses of [`Registry`](crate::Registry) for a place with one ([`RegistryPlace`]).
+#[macro_export]
+macro_rules! registry_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; registry;
+            registered_is_found
+            registering_again_is_registering_once
+            unregistered_is_not_found
+            unregister_all_leaves_others
+            each_member_is_told_once_and_in_order
+            many_keys_are_all_registered
+            the_epoch_stays_while_nothing_is_lost
+            a_wipe_changes_the_epoch
+            a_lease_ends_unless_it_is_renewed
+        );
+    };
+}
+
+/// Stamps the clauses of [`Transport`](crate::Transport) for a place with one ([`TransportPlace`]).
+#[macro_export]
+macro_rules! transport_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; transport;
+            frames_come_in_order
+            frames_wait_for_their_receiver
+            a_wait_ends_when_a_frame_comes
+            receivers_are_apart
+            large_frames_come_whole
+            what_waits_is_bounded
+        );
+    };
+}
+
+/// Stamps the clauses of [`MaildropLocks`](crate::MaildropLocks) for a place with some ([`LocksPlace`]).
+#[macro_export]
+macro_rules! maildrop_locks_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; locks;
+            a_lock_is_taken_once
+            of_many_at_once_one_gets_it
+            a_refusal_leaves_the_holders_time
+            the_holder_renews
+            only_the_holder_releases
+            a_lock_ends_by_itself
+            a_lock_that_vanished_is_taken_again
         );
     };
 }

@@ -28,8 +28,8 @@ pub mod memory;
 
 pub use clock::{Clock, Ids, Random};
 pub use cluster::{
-    Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, RegisteredFor, Registry,
-    Transport,
+    Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, REGISTRATION_LEASE,
+    RegisteredFor, Registry, Transport,
 };
 pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
 pub use groups::{Cursor, GroupStore, KnownGroup};
