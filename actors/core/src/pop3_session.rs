@@ -244,7 +244,9 @@ impl Conversation {
             tracing::debug!(session = self.alive.number(), peer = %self.connection.peer(), %error, "POP3 connection lost");
         }
         // The maildrop is free before the client can know that the session has ended.
-        self.lock = None;
+        if let Some(lock) = self.lock.take() {
+            Box::pin(lock.release()).await;
+        }
         self.user_permit = None;
         if ended.is_ok() {
             Box::pin(self.connection.close(CLOSE_DEADLINE)).await;

@@ -97,6 +97,7 @@ struct Script {
     commit_delay: Duration,
     read_delay: Duration,
     unavailable: bool,
+    refuse_listings: bool,
 }
 
 impl MemoryStore {
@@ -124,6 +125,11 @@ impl MemoryStore {
     /// While set, every call is refused as unavailable and every commit is unknown and not made.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.0.lock().script.unavailable = unavailable;
+    }
+
+    /// While set, mailboxes are not listed; all else is as before.
+    pub fn refuse_listings(&self, refuse: bool) {
+        self.0.lock().script.refuse_listings = refuse;
     }
 
     /// Loses a message's octets. Its rows stay; chunks that no change has made valid yet go as well.

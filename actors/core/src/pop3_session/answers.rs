@@ -223,9 +223,14 @@ impl Conversation {
     }
 
     async fn commit(&mut self, indexes: &[usize]) -> Answer<Arc<Listing>> {
-        let (Some(account), Some(listing)) = (&self.account, self.session.maildrop()) else {
+        let (Some(account), Some(listing), Some(lock)) = (&self.account, self.session.maildrop(), &self.lock)
+        else {
             return Answer::CommitUnknown;
         };
+        if let Err(error) = lock.check().await {
+            tracing::warn!(session = self.alive.number(), user = account.address, %error, "QUIT removed nothing");
+            return Answer::CommitUnknown;
+        }
         let messages: Vec<_> = indexes
             .iter()
             .filter_map(|index| listing.message(*index))

@@ -110,6 +110,11 @@ impl MailStore for MemoryStore {
     ) -> Result<Vec<ViewRow>, StoreError> {
         self.begin().await?;
         let state = self.0.lock();
+        if state.script.refuse_listings {
+            return Err(StoreError::Unavailable(
+                "the double was told to list nothing".into(),
+            ));
+        }
         let rows = state
             .rows(mailbox)
             .filter(|row| after.is_none_or(|after| row.message > after));
