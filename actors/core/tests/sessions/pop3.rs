@@ -257,6 +257,22 @@ async fn a_maildrop_that_cannot_be_listed_now_is_told_and_stays_free() {
 }
 
 #[actix::test]
+async fn each_way_to_log_in_tells_of_a_store_that_is_away() {
+    let world = World::start(Knobs::default()).await;
+    // Ann's name and a nonce (RFC 5802 §7); her name and password (RFC 4616 §2).
+    for first in [
+        "SCRAM-SHA-256 biwsbj1hbm5AZXhhbXBsZS5vcmcscj1meWtvK2QybGJiRmdPTlJ2OXFreGRhd0w=",
+        "PLAIN AGFubkBleGFtcGxlLm9yZwBjb3JyZWN0IGhvcnNl",
+    ] {
+        let mut ann = world.pop3().await;
+        world.store.set_unavailable(true);
+        ann.send(&format!("AUTH {first}\r\n")).await;
+        ann.expect("-ERR [SYS/TEMP]").await;
+        world.store.set_unavailable(false);
+    }
+}
+
+#[actix::test]
 async fn a_store_that_is_away_under_a_session_is_told_at_each_command_that_needs_it() {
     let world = World::start(Knobs::default()).await;
     world.deliver(&["ann"], MESSAGE).await;

@@ -237,10 +237,14 @@ impl State {
                 notes.iter().for_each(|note| {
                     self.notes.remove(note);
                 });
+                self.notes_forgotten.extend_from_slice(notes);
                 (Verdict::Done, None)
             }
-            // Every note is kept here from its delivery on.
-            Change::KeepNotes(_) => (Verdict::Done, None),
+            // Every note is kept here from its delivery on; what is said of it is remembered for whoever asks.
+            Change::KeepNotes(notes) => {
+                self.notes_kept.extend_from_slice(notes);
+                (Verdict::Done, None)
+            }
         }
     }
 
