@@ -1,12 +1,14 @@
 //! The mailbox actor: one for each mailbox in use on this node.
 //!
-//! **Owns** the mailbox's view as a shared snapshot, and its maildrop lock. **Guarantees** that a snapshot given after
+//! **Owns** the mailbox's view as a shared snapshot. **Guarantees** that a snapshot given after
 //! a change was answered shows the change: the log notes every change in the mailbox before it answers. **Never**
 //! changes anything: changes go through the log, and a delivery doesn't load a view.
 //!
 //! It lives on the arbiter of the session that first asked for it, and ends when nobody has used it for a while. What
 //! it owns, sessions of other arbiters and the log reach through `Shared` without a message: a poll of a mailbox
 //! that is in use wakes no other thread.
+//!
+//! Maildrop locks are their sessions' own: on this node (`lock`), and in a cluster between nodes (`cluster_locks`).
 //!
 //! In a cluster other nodes write too, and a log-in has to see what they have answered for: there it reads the view from
 //! the store ([`Reading::Through`]), and no actor is needed for it.

@@ -2,7 +2,8 @@
 //!
 //! **Owns** the connection, the session value, the maildrop's lock and the permits; when it ends, they end with it.
 //! **Guarantees** that commands are answered in order, that nothing is removed but by QUIT, and that `+OK` to QUIT
-//! comes after the removal is durable. **Never** restarted: the client connects again.
+//! comes after the removal is durable, and that nothing is removed once the lock was lost to another session. **Never**
+//! restarted: the client connects again.
 
 mod answers;
 
