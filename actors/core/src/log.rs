@@ -138,6 +138,17 @@ impl LogHandle {
         }
     }
 
+    /// These notes go on counting, on every node: nothing showed that their replies were read. Travels with the next group,
+    /// which doesn't wait for others. When the queue is full they count no longer than the store keeps them by itself.
+    pub fn keep(&self, notes: Vec<NoteKey>) {
+        if !notes.is_empty() {
+            self.put(Waiting {
+                change: Change::KeepNotes(notes),
+                reply: None,
+            });
+        }
+    }
+
     /// Ends the log: what was put into it before is made durable, then the store is closed. Whether it came to that.
     pub async fn finish(&self) -> bool {
         let (told, finished) = oneshot::channel();
@@ -278,7 +289,7 @@ pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), StoreError> {
     loop {
         if worker.line.unknown.is_some() {
             worker.repeat(&mut receiver).await;
-        } else if let Some(told) = worker.finishing.take() {
+        } else if let Some(told) = worker.finishing.take_if(|_| worker.waiting.is_empty()) {
             deps.store.close().await?;
             // Whoever asked may be gone; the store is closed all the same.
             if told.send(()).is_err() {
@@ -304,15 +315,18 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Fills `waiting` with the next group. False when there is none: nobody is left to ask, or the log finishes.
     async fn gather(&mut self, receiver: &mut mpsc::Receiver<Request>) -> bool {
-        let first = loop {
+        let mut octets = 0usize;
+        // Notes may have waited for a group whose outcome was unknown.
+        while self.waiting.is_empty() && self.finishing.is_none() {
             tokio::select! {
                 biased;
-                request = receiver.recv() => break request,
+                request = receiver.recv() => match request {
+                    Some(request) => octets = self.take(request),
+                    None => return false,
+                },
                 () = tokio::time::sleep_until(self.maintain_at) => self.maintain().await,
             }
-        };
-        let Some(first) = first else { return false };
-        let mut octets = self.take(first);
+        }
         // Notes alone don't hurry: they wait a moment for a change that pays for the sync.
         let deadline = Instant::now() + FORGET_PAUSE;
         while self.only_notes() {
@@ -408,11 +422,7 @@ impl Worker<'_> {
                 biased;
                 () = tokio::time::sleep_until(until) => break,
                 request = receiver.recv() => match request {
-                    Some(Request::Append(waiting)) => {
-                        self.deps.kind.taken(1);
-                        answer(waiting.reply, Outcome::Refused, None);
-                    }
-                    Some(Request::Finish(told)) => self.finishing = Some(told),
+                    Some(request) => self.put_off(request),
                     None => {
                         tokio::time::sleep_until(until).await;
                         break;
@@ -433,6 +443,25 @@ impl Worker<'_> {
                 self.done(committed);
             }
             Err(error) => self.failed(group, &error),
+        }
+    }
+
+    /// Takes in what must not be lost though it can't be appended now, and refuses the rest. Notes to keep are of replies
+    /// that have left already, perhaps of the very change whose outcome is unknown.
+    fn put_off(&mut self, request: Request) {
+        let has_room = self.waiting.len() < self.deps.options.group_changes_max;
+        match request {
+            Request::Append(Waiting {
+                change: Change::KeepNotes(_),
+                ..
+            }) if has_room => {
+                self.take(request);
+            }
+            Request::Finish(told) => self.finishing = Some(told),
+            Request::Append(waiting) => {
+                self.deps.kind.taken(1);
+                answer(waiting.reply, Outcome::Refused, None);
+            }
         }
     }
 

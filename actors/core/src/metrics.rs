@@ -107,6 +107,12 @@ pub struct Metrics {
     pub notified: Counter,
     /// Times that events of other nodes may have been missed, so that views were read again.
     pub suspicions: Counter,
+    /// 1 while the service of maildrop locks is away.
+    pub maildrop_locks_away: Gauge,
+    /// Log-ins, and deletions at QUIT, that had this node's lock only.
+    pub maildrop_locks_local_only: Counter,
+    /// Locks that another node took while a session here had the maildrop.
+    pub maildrop_locks_lost: Counter,
 }
 
 /// The buckets of group sizes.
@@ -139,6 +145,9 @@ impl Metrics {
             listener_late: Family::default(),
             notified: Counter::default(),
             suspicions: Counter::default(),
+            maildrop_locks_away: Gauge::default(),
+            maildrop_locks_local_only: Counter::default(),
+            maildrop_locks_lost: Counter::default(),
         };
         let mut registry = Registry::with_prefix("mailhorn");
         registry.register(
@@ -193,6 +202,7 @@ impl Metrics {
             metrics.log_open.clone(),
         );
         metrics.register_listeners(&mut registry);
+        metrics.register_locks(&mut registry);
         registry.register_collector(Box::new(KindsCollector(kinds)));
         (metrics, registry)
     }
@@ -237,6 +247,24 @@ impl Metrics {
             "suspicions",
             "Times that events of other nodes may have been missed",
             self.suspicions.clone(),
+        );
+    }
+
+    fn register_locks(&self, registry: &mut Registry) {
+        registry.register(
+            "maildrop_locks_away",
+            "1 while the service of maildrop locks is away",
+            self.maildrop_locks_away.clone(),
+        );
+        registry.register(
+            "maildrop_locks_local_only",
+            "Log-ins, and deletions at QUIT, that had this node's lock only",
+            self.maildrop_locks_local_only.clone(),
+        );
+        registry.register(
+            "maildrop_locks_lost",
+            "Locks that another node took while a session here had the maildrop",
+            self.maildrop_locks_lost.clone(),
         );
     }
 

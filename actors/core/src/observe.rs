@@ -163,6 +163,8 @@ pub struct Kinds {
     pub key_listener: Arc<Kind>,
     /// What goes to other nodes and comes from them.
     pub exchange: Arc<Kind>,
+    /// What renews maildrop locks between nodes.
+    pub lock_keeper: Arc<Kind>,
     /// The supervisor.
     pub supervisor: Arc<Kind>,
 }
@@ -180,6 +182,7 @@ impl Default for Kinds {
             group: Kind::new("group", &numbers),
             key_listener: Kind::new("key_listener", &numbers),
             exchange: Kind::new("exchange", &numbers),
+            lock_keeper: Kind::new("lock_keeper", &numbers),
             supervisor: Kind::new("supervisor", &numbers),
         }
     }
@@ -196,6 +199,7 @@ impl Kinds {
             &self.group,
             &self.key_listener,
             &self.exchange,
+            &self.lock_keeper,
             &self.pop3,
             &self.smtp,
             &self.lmtp,

@@ -76,6 +76,7 @@ macro_rules! mail_store_contract {
             a_note_makes_its_delivery_a_duplicate_within_the_window
             a_delivery_without_octets_asks_for_its_note_and_stores_nothing
             a_forgotten_note_makes_no_duplicate
+            a_kept_note_makes_a_duplicate_only_of_what_was_stored
             no_note_is_left_where_nothing_was_stored
             a_removed_account_gets_nothing
             an_expunge_passes_over_what_is_not_there

@@ -49,6 +49,9 @@ struct State {
     messages: BTreeMap<MessageId, Message>,
     view: BTreeMap<(MailboxId, MessageId), (ViewRow, Bytes)>,
     notes: BTreeMap<NoteKey, Stamp>,
+    /// What was said of notes, in order.
+    notes_kept: Vec<NoteKey>,
+    notes_forgotten: Vec<NoteKey>,
     log: BTreeMap<(Generation, u64), Result<Arc<Record>, Unreadable>>,
     owners: BTreeMap<Generation, String>,
     /// The last group of each log, so that a repetition is known.
@@ -96,6 +99,9 @@ struct Script {
     next_commit: Option<NextCommit>,
     commit_delay: Duration,
     unavailable: bool,
+    refuse_listings: bool,
+    refuse_usage: bool,
+    panic_at_account: Option<String>,
 }
 
 impl MemoryStore {
@@ -120,6 +126,21 @@ impl MemoryStore {
         self.0.lock().script.unavailable = unavailable;
     }
 
+    /// While set, mailboxes are not listed; all else is as before.
+    pub fn refuse_listings(&self, refuse: bool) {
+        self.0.lock().script.refuse_listings = refuse;
+    }
+
+    /// While set, usage is not told; all else is as before.
+    pub fn refuse_usage(&self, refuse: bool) {
+        self.0.lock().script.refuse_usage = refuse;
+    }
+
+    /// Panics when this address is looked up, as a bug would.
+    pub fn panic_at_account(&self, address: &str) {
+        self.0.lock().script.panic_at_account = Some(address.into());
+    }
+
     /// Loses a message's octets. Its rows stay; chunks that no change has made valid yet go as well.
     pub fn lose_octets(&self, message: MessageId) {
         self.0.lock().chunks.retain(|(id, _), _| *id != message);
@@ -138,6 +159,18 @@ impl MemoryStore {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.0.lock().commits
+    }
+
+    /// The notes that were to be kept, in the order in which that was said.
+    #[must_use]
+    pub fn notes_kept(&self) -> Vec<NoteKey> {
+        self.0.lock().notes_kept.clone()
+    }
+
+    /// The notes that were to be forgotten, in the order in which that was said.
+    #[must_use]
+    pub fn notes_forgotten(&self) -> Vec<NoteKey> {
+        self.0.lock().notes_forgotten.clone()
     }
 
     /// From now on remembers every record, whatever housekeeping does to the log.

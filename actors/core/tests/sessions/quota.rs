@@ -154,6 +154,37 @@ async fn smtp_refuses_at_rcpt() {
 }
 
 #[actix::test]
+async fn a_quota_that_cannot_be_asked_now_is_451_at_rcpt() {
+    let world = limited(messages(2), QuotaLimits::default()).await;
+    for mut client in [smtp(&world).await, world.lmtp().await] {
+        world.store.refuse_usage(true);
+        client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\n").await;
+        client.expect("250 ").await;
+        client.expect("451 4.3.0").await;
+        world.store.refuse_usage(false);
+        client.send("RCPT TO:<ann@example.org>\r\n").await;
+        client.expect("250 ").await;
+    }
+}
+
+#[actix::test]
+async fn a_quota_that_cannot_be_asked_after_the_data_is_451_and_nothing_is_stored() {
+    let world = limited(messages(2), QuotaLimits::default()).await;
+    let mut client = world.lmtp().await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
+    for code in ["250 ", "250 ", "354 "] {
+        client.expect(code).await;
+    }
+    world.store.set_unavailable(true);
+    client.send(&format!("{MESSAGE}.\r\n")).await;
+    client.expect("451 4.3.0").await;
+    world.store.set_unavailable(false);
+    assert!(world.listed("ann").await.is_empty());
+}
+
+#[actix::test]
 async fn a_declared_size_above_the_limit_is_refused_for_good_at_rcpt() {
     let world = limited(octets(5_000), QuotaLimits::default()).await;
     let mut lmtp = world.lmtp().await;

@@ -130,6 +130,15 @@ impl MemoryLocks {
         self.0.lock().unavailable = unavailable;
     }
 
+    /// Whose a lock is now.
+    #[must_use]
+    pub fn holder(&self, mailbox: MailboxId) -> Option<LockToken> {
+        let now = Instant::now();
+        let state = self.0.lock();
+        let held = state.held.get(&mailbox).filter(|(_, until)| *until > now);
+        held.map(|(token, _)| *token)
+    }
+
     /// Loses all locks.
     pub fn wipe(&self) {
         self.0.lock().held.clear();

@@ -100,6 +100,11 @@ impl MailStore for MemoryStore {
     ) -> Result<Vec<ViewRow>, StoreError> {
         self.available()?;
         let state = self.0.lock();
+        if state.script.refuse_listings {
+            return Err(StoreError::Unavailable(
+                "the double was told to list nothing".into(),
+            ));
+        }
         let rows = state
             .rows(mailbox)
             .filter(|row| after.is_none_or(|after| row.message > after));
@@ -221,10 +226,14 @@ impl State {
                 notes.iter().for_each(|note| {
                     self.notes.remove(note);
                 });
+                self.notes_forgotten.extend_from_slice(notes);
                 (Verdict::Done, None)
             }
-            // Every note is kept here from its delivery on.
-            Change::KeepNotes(_) => (Verdict::Done, None),
+            // Every note is kept here from its delivery on; what is said of it is remembered for whoever asks.
+            Change::KeepNotes(notes) => {
+                self.notes_kept.extend_from_slice(notes);
+                (Verdict::Done, None)
+            }
         }
     }
 
