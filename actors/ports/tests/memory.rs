@@ -25,6 +25,11 @@ mod quota_store {
     mailhorn_ports::quota_store_contract!((MemoryStore::new(), ()));
 }
 
+mod membership {
+    use super::MemoryStore;
+    mailhorn_ports::membership_contract!((MemoryStore::new(), ()));
+}
+
 #[tokio::test]
 async fn an_unreadable_record_hides_none_behind_it() {
     let store = MemoryStore::new();
