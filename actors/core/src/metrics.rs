@@ -107,6 +107,12 @@ pub struct Metrics {
     pub notified: Counter,
     /// Times that events of other nodes may have been missed, so that views were read again.
     pub suspicions: Counter,
+    /// Processes of the cluster that are alive, this one among them; 0 for a node that is alone.
+    pub members_alive: Gauge,
+    /// Logs of processes that are gone that this one ended.
+    pub adoptions: Counter,
+    /// Times that this process lost the lease on its log and went on with another.
+    pub leases_lost: Counter,
 }
 
 /// The buckets of group sizes.
@@ -139,6 +145,9 @@ impl Metrics {
             listener_late: Family::default(),
             notified: Counter::default(),
             suspicions: Counter::default(),
+            members_alive: Gauge::default(),
+            adoptions: Counter::default(),
+            leases_lost: Counter::default(),
         };
         let mut registry = Registry::with_prefix("mailhorn");
         registry.register(
@@ -193,8 +202,27 @@ impl Metrics {
             metrics.log_open.clone(),
         );
         metrics.register_listeners(&mut registry);
+        metrics.register_membership(&mut registry);
         registry.register_collector(Box::new(KindsCollector(kinds)));
         (metrics, registry)
+    }
+
+    fn register_membership(&self, registry: &mut Registry) {
+        registry.register(
+            "members_alive",
+            "Processes of the cluster that are alive",
+            self.members_alive.clone(),
+        );
+        registry.register(
+            "adoptions",
+            "Logs of processes that are gone that this one ended",
+            self.adoptions.clone(),
+        );
+        registry.register(
+            "leases_lost",
+            "Times that this process lost the lease on its log",
+            self.leases_lost.clone(),
+        );
     }
 
     fn register_listeners(&self, registry: &mut Registry) {

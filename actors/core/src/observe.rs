@@ -163,6 +163,8 @@ pub struct Kinds {
     pub key_listener: Arc<Kind>,
     /// What goes to other nodes and comes from them.
     pub exchange: Arc<Kind>,
+    /// What says that this process lives, and sees who else does.
+    pub membership: Arc<Kind>,
     /// The supervisor.
     pub supervisor: Arc<Kind>,
 }
@@ -180,6 +182,7 @@ impl Default for Kinds {
             group: Kind::new("group", &numbers),
             key_listener: Kind::new("key_listener", &numbers),
             exchange: Kind::new("exchange", &numbers),
+            membership: Kind::new("membership", &numbers),
             supervisor: Kind::new("supervisor", &numbers),
         }
     }
@@ -196,6 +199,7 @@ impl Kinds {
             &self.group,
             &self.key_listener,
             &self.exchange,
+            &self.membership,
             &self.pop3,
             &self.smtp,
             &self.lmtp,

@@ -21,7 +21,7 @@ use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
 use mailhorn_events::Generation;
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
-use mailhorn_ports::{Directory, Ids, MailStore, NewAccount};
+use mailhorn_ports::{Directory, Forever, Ids, MailStore, NewAccount};
 use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -135,6 +135,7 @@ impl World {
             ),
             ids: ids.clone(),
             generation,
+            lease: Arc::new(Forever),
             options,
             metrics: Arc::clone(&metrics),
             kind: Arc::clone(&kinds.log),
