@@ -113,6 +113,12 @@ pub struct Metrics {
     pub maildrop_locks_local_only: Counter,
     /// Locks that another node took while a session here had the maildrop.
     pub maildrop_locks_lost: Counter,
+    /// Processes of the cluster that are alive, this one among them; 0 for a node that is alone.
+    pub members_alive: Gauge,
+    /// Logs of processes that are gone that this one ended.
+    pub adoptions: Counter,
+    /// Times that this process lost the lease on its log and went on with another.
+    pub leases_lost: Counter,
 }
 
 /// The buckets of group sizes.
@@ -148,6 +154,9 @@ impl Metrics {
             maildrop_locks_away: Gauge::default(),
             maildrop_locks_local_only: Counter::default(),
             maildrop_locks_lost: Counter::default(),
+            members_alive: Gauge::default(),
+            adoptions: Counter::default(),
+            leases_lost: Counter::default(),
         };
         let mut registry = Registry::with_prefix("mailhorn");
         registry.register(
@@ -203,8 +212,27 @@ impl Metrics {
         );
         metrics.register_listeners(&mut registry);
         metrics.register_locks(&mut registry);
+        metrics.register_membership(&mut registry);
         registry.register_collector(Box::new(KindsCollector(kinds)));
         (metrics, registry)
+    }
+
+    fn register_membership(&self, registry: &mut Registry) {
+        registry.register(
+            "members_alive",
+            "Processes of the cluster that are alive",
+            self.members_alive.clone(),
+        );
+        registry.register(
+            "adoptions",
+            "Logs of processes that are gone that this one ended",
+            self.adoptions.clone(),
+        );
+        registry.register(
+            "leases_lost",
+            "Times that this process lost the lease on its log",
+            self.leases_lost.clone(),
+        );
     }
 
     fn register_listeners(&self, registry: &mut Registry) {

@@ -165,6 +165,8 @@ pub struct Kinds {
     pub exchange: Arc<Kind>,
     /// What renews maildrop locks between nodes.
     pub lock_keeper: Arc<Kind>,
+    /// What says that this process lives, and sees who else does.
+    pub membership: Arc<Kind>,
     /// The supervisor.
     pub supervisor: Arc<Kind>,
 }
@@ -183,6 +185,7 @@ impl Default for Kinds {
             key_listener: Kind::new("key_listener", &numbers),
             exchange: Kind::new("exchange", &numbers),
             lock_keeper: Kind::new("lock_keeper", &numbers),
+            membership: Kind::new("membership", &numbers),
             supervisor: Kind::new("supervisor", &numbers),
         }
     }
@@ -200,6 +203,7 @@ impl Kinds {
             &self.key_listener,
             &self.exchange,
             &self.lock_keeper,
+            &self.membership,
             &self.pop3,
             &self.smtp,
             &self.lmtp,

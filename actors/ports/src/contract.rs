@@ -20,6 +20,7 @@ pub mod groups;
 pub mod locks;
 pub mod log;
 pub mod mail_store;
+pub mod membership;
 pub mod model;
 pub mod quota;
 pub mod registry;
@@ -209,6 +210,30 @@ macro_rules! quota_store_contract {
             many_owners_are_looked_at_in_one_go
             counting_anew_finds_nothing_wrong
             random_changes_leave_the_sums_over_the_rows
+        );
+    };
+}
+
+/// Stamps the clauses of [`Membership`](crate::Membership) for a backend that is a [`MailStore`](crate::MailStore) and a
+/// [`Directory`](crate::Directory) too. What the backend's lease says must hold in all of them.
+#[macro_export]
+macro_rules! membership_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; membership;
+            nobody_is_a_member_before_a_heartbeat
+            a_heartbeat_is_seen_with_its_number_and_groups
+            members_are_listed_by_generation
+            who_left_is_no_member
+            leaving_twice_is_leaving_once
+            a_log_that_was_left_stays_readable
+            an_adopted_process_is_no_member
+            an_adopted_log_ends_at_its_last_record
+            a_log_without_records_ends_at_nothing
+            adopting_twice_is_adopting_once
+            two_who_adopt_at_once_end_in_the_same
+            every_change_of_an_adopted_log_is_whole
+            what_is_appended_behind_a_seal_is_shown_to_nobody
+            adopting_one_log_ends_no_other
         );
     };
 }

@@ -19,10 +19,11 @@ use mailhorn_events::{
     AccountId, EventId, Generation, MailboxId, MessageId, Position, QuotaLimits, Record, Stamp,
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 pub use cluster::{MemoryLocks, MemoryRegistry, MemoryTransport, Weather};
 
-use crate::clock::{Clock, Random};
+use crate::clock::{Clock, Random, Uptime};
 use crate::cluster::MemberRow;
 use crate::directory::Account;
 use crate::groups::Cursor;
@@ -236,9 +237,31 @@ impl ManualClock {
     }
 }
 
+impl Uptime for ManualClock {
+    fn now(&self) -> Duration {
+        Duration::from_micros(*self.0.lock())
+    }
+}
+
 impl Clock for ManualClock {
     fn now_micros(&self) -> u64 {
         *self.0.lock()
+    }
+}
+
+/// The time that passes, as tokio has it: it jumps where a test's time does.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioUptime(Instant);
+
+impl Default for TokioUptime {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Uptime for TokioUptime {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

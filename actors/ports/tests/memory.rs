@@ -94,6 +94,11 @@ mod transport {
     });
 }
 
+mod membership {
+    use super::MemoryStore;
+    mailhorn_ports::membership_contract!((MemoryStore::new(), ()));
+}
+
 #[tokio::test]
 async fn an_unreadable_record_hides_none_behind_it() {
     let store = MemoryStore::new();

@@ -19,12 +19,14 @@ pub mod concurrent;
 pub mod faults;
 pub mod group;
 pub mod key;
+mod node;
 pub mod own;
 mod recorder;
 mod world;
 
+pub use node::{Crashed, Node};
 pub use recorder::{Behaviour, Recorder};
-pub use world::{Crashed, Node, Options, Ports, World, paused};
+pub use world::{ClusterPorts, Ground, Options, Ports, World, paused};
 
 /// Stamps one test for each clause.
 #[doc(hidden)]

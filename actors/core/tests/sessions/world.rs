@@ -23,7 +23,7 @@ use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
 use mailhorn_events::Generation;
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
-use mailhorn_ports::{Directory, DirectoryError, Ids, MailStore, MaildropLocks, NewAccount};
+use mailhorn_ports::{Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks, NewAccount};
 use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -151,6 +151,7 @@ impl World {
             ),
             ids: ids.clone(),
             generation,
+            lease: Arc::new(Forever),
             options,
             metrics: Arc::clone(&metrics),
             kind: Arc::clone(&kinds.log),

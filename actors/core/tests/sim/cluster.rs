@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mailhorn_core::events::Registration;
 use mailhorn_core::events::contract::{Node, Options, World};
-use mailhorn_core::events::{Registration, SILENCE_MAX};
+use mailhorn_core::membership::SILENCE_MAX;
 use mailhorn_events::{MailboxId, Stamp};
 use mailhorn_listeners::quota::{QuotaThresholds, QuotaThresholdsDeps};
 use mailhorn_ports::memory::{MemoryRegistry, MemoryStore, MemoryTransport, NextCommit, Weather};

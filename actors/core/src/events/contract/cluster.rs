@@ -11,7 +11,8 @@ use super::concurrent::{ALL, announce_all, assert_all_once, keys};
 use super::group::{dead_letter, settle};
 use super::world::{fast, group};
 use super::{Node, Options, Recorder, World};
-use crate::events::{RedeliverError, SILENCE_MAX};
+use crate::events::RedeliverError;
+use crate::membership::SILENCE_MAX;
 
 /// Nodes that know each other.
 async fn nodes<const N: usize>(world: &World, names: [&str; N]) -> Vec<Node> {
@@ -331,7 +332,7 @@ pub async fn a_registry_that_was_wiped_is_noticed(world: &World) {
     nodes[1].announce(World::event(1, "just after")).await;
     listener.wait_done(2).await;
     settle().await;
-    tokio::time::sleep(crate::events::BEAT_PAUSE * 2 + crate::events::DISTRUST).await;
+    tokio::time::sleep(crate::events::RENEW_PAUSE * 2 + crate::events::DISTRUST).await;
     nodes[1].announce(World::event(1, "long after")).await;
     listener.wait_done(3).await;
     assert_eq!(listener.names(), ["before", "just after", "long after"]);
