@@ -128,3 +128,37 @@ fn told(error: &RedisError) -> String {
 pub(crate) fn nonsense(what: &str) -> StoreError {
     StoreError::Damaged(format!("Redis answered what {what} is not"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: ErrorKind) -> Fault {
+        Fault::from(RedisError::from((kind, "said")))
+    }
+
+    #[test]
+    fn a_master_that_was_demoted_is_left() {
+        let demoted = fault(ErrorKind::Server(ServerErrorKind::ReadOnly));
+        assert!(demoted.is_cut, "another connection finds the new master");
+        assert_eq!(demoted.reach, Reach::Away);
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_what_passes_is_none() {
+        for kind in [ServerErrorKind::ResponseError, ServerErrorKind::NoPerm] {
+            let refused = fault(ErrorKind::Server(kind));
+            assert_eq!(
+                (refused.reach, refused.is_cut),
+                (Reach::Answered, false),
+                "{kind:?}"
+            );
+        }
+        for kind in [ServerErrorKind::BusyLoading, ServerErrorKind::ClusterDown] {
+            assert_eq!(fault(ErrorKind::Server(kind)).reach, Reach::Away, "{kind:?}");
+        }
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe);
+        let broken = Fault::from(RedisError::from(broken));
+        assert_eq!((broken.reach, broken.is_cut), (Reach::Away, true));
+    }
+}

@@ -71,7 +71,11 @@ async fn a_frozen_server_holds_nobody_up() {
     let server = RedisServer::start();
     let counted = Arc::new(Counted::default());
     let redis = try_client(&server.url(), strict(), &counted, 1).unwrap();
-    assert_eq!(call_everything(&redis).await, []);
+    // A loaded machine may miss a deadline now and then.
+    let began = Instant::now();
+    while !call_everything(&redis).await.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "it never goes well");
+    }
 
     server.freeze();
     for _ in 0..3 {
@@ -100,7 +104,7 @@ async fn a_frozen_server_holds_nobody_up() {
     let health = redis.health().await;
     assert_eq!(health.breaker, BreakerState::Closed);
     assert!(health.round_trip.unwrap() < DEADLINE);
-    redis.send(ME, Bytes::from_static(b"last")).await.unwrap();
+    until_well(|| redis.send(ME, Bytes::from_static(b"last"))).await;
     // What was sent as it froze may have come through.
     while !until_well(|| redis.receive(ME))
         .await
@@ -112,7 +116,7 @@ async fn a_frozen_server_holds_nobody_up() {
 async fn while_the_breaker_is_open_calls_fail_at_once() {
     let server = RedisServer::start();
     let redis = client(&server.url(), strict());
-    hold(&redis).await.unwrap();
+    until_well(|| hold(&redis)).await;
     server.freeze();
     let began = Instant::now();
     while redis.health().await.breaker != BreakerState::Open {
@@ -144,8 +148,9 @@ async fn a_server_that_is_frozen_before_the_first_call_is_found_when_it_goes_on(
 async fn a_server_that_was_killed_and_started_again_is_used_again_in_another_epoch() {
     let mut server = RedisServer::start();
     let redis = client(&server.url(), strict());
-    let before = redis.register_keys(ME, &[key(1)]).await.unwrap();
-    hold(&redis).await.unwrap();
+    let keys = [key(1)];
+    let before = until_well(|| redis.register_keys(ME, &keys)).await;
+    until_well(|| hold(&redis)).await;
     server.kill();
     for (name, took, error) in call_everything(&redis).await {
         let limit = DEADLINE + strict().receive_wait + SLACK;
@@ -153,12 +158,11 @@ async fn a_server_that_was_killed_and_started_again_is_used_again_in_another_epo
     }
     assert!(hold(&redis).await.is_err());
     server.restart();
-    let keys = [key(1)];
     let after = until_well(|| redis.registered_for(&keys)).await;
     assert_ne!(after.epoch, before);
     assert_eq!(after.members, []);
     assert_eq!(until_well(|| hold(&redis)).await, Held::Mine);
-    redis.send(ME, Bytes::from_static(b"frame")).await.unwrap();
+    until_well(|| redis.send(ME, Bytes::from_static(b"frame"))).await;
     assert_eq!(
         until_well(|| redis.receive(ME)).await,
         [Bytes::from_static(b"frame")]

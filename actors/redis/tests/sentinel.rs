@@ -41,7 +41,7 @@ async fn a_takeover_is_followed(fail: impl FnOnce(&mut RedisSentinel)) {
     let hold = || redis.hold(INBOX, LockToken([1; 16]), TTL);
     assert_eq!(until_well(hold).await, Held::Mine);
     assert_eq!(servers.master.command(&["ROLE"]).lines().next(), Some("master"));
-    let before = redis.register_keys(ME, &[KEY]).await.unwrap();
+    let before = until_well(|| redis.register_keys(ME, &[KEY])).await;
 
     fail(&mut servers);
     servers.await_takeover();
@@ -49,8 +49,9 @@ async fn a_takeover_is_followed(fail: impl FnOnce(&mut RedisSentinel)) {
     // Replication lags: the replica has the epoch and perhaps not the last registrations.
     let after = until_well(|| redis.register_keys(ME, &[KEY])).await;
     assert_ne!(after, before);
-    assert_eq!(redis.registered_for(&[KEY]).await.unwrap().members, [ME]);
-    redis.send(ME, Bytes::from_static(b"frame")).await.unwrap();
+    let found = until_well(|| redis.registered_for(&[KEY])).await;
+    assert_eq!(found.members, [ME]);
+    until_well(|| redis.send(ME, Bytes::from_static(b"frame"))).await;
     assert_eq!(
         until_well(|| redis.receive(ME)).await,
         [Bytes::from_static(b"frame")]
