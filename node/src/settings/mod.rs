@@ -18,8 +18,8 @@ pub use table::Entry;
 pub use value::{Lock, LogFormat, Plaintext, Scram, Threads};
 
 use sections::{
-    Admin, Auth, Events, Feed, Lmtp, Log, Mailbox, Net, Node, OperationLog, Pop3, Quota, Smtp, Store, Tls,
-    Webhook,
+    Admin, Auth, Cassandra, Events, Feed, Lmtp, Log, Mailbox, Net, Node, OperationLog, Pop3, Quota, Redis,
+    Smtp, Store, Tls, Webhook,
 };
 use table::settings;
 
@@ -28,6 +28,10 @@ settings!(
     node: Node,
     /// `[store]`
     store: Store,
+    /// `[cassandra]`
+    cassandra: Cassandra,
+    /// `[redis]`
+    redis: Redis,
     /// `[smtp]`
     smtp: Smtp,
     /// `[lmtp]`

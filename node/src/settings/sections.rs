@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mailhorn_events::wire::Format;
 use mailhorn_ports::GroupName;
 use mailhorn_smtp::{Address, Domain};
 
 use super::table::section;
 use super::value::{
-    Backend, ByteSize, EventKind, HttpUrl, Levels, Lock, LogFormat, NodeName, Percent, Plaintext, Scram,
-    Threads,
+    Backend, ByteSize, Centre, EventKind, HostPort, HttpUrl, Keyspace, Levels, Lock, LogFormat, NodeName,
+    Percent, Plaintext, RedisTarget, Replicas, Scram, Threads, Transport,
 };
 
 section!(
@@ -36,7 +37,9 @@ section!(
 section!(
     /// The store of mail and accounts.
     Store {
-        /// Where mail is kept: `embedded` is the data folder, without any other service.
+        /// Where mail is kept: `embedded` is the data folder, without any other service and for one node; `cassandra` is a
+        /// cluster of Apache Cassandra (`[cassandra]`), for as many nodes as one likes, which need a Redis (`[redis]`). The
+        /// settings of this section, `store.backend` and `store.commit_timeout` aside, are for `embedded`.
         backend: Backend = "embedded";
         /// Memory for parts of the store's tables that are read often. It fills as it is used.
         cache_size: ByteSize = "32MiB", "1MiB" to "64GiB";
@@ -56,6 +59,54 @@ section!(
         commit_timeout: Duration = "30s", "1s" to "5m";
         /// How long the store waits, after a fault, between two tries to open it again.
         reopen_after: Duration = "1s", "100ms" to "1m";
+    }
+);
+
+section!(
+    /// Apache Cassandra 5, where `store.backend` is `cassandra`. What a `250` means then: a quorum of the replicas in the
+    /// local data centre has the message in its commit log.
+    Cassandra {
+        /// Servers to ask first; all others are learnt from them.
+        contact_points: Vec<HostPort> = "127.0.0.1:9042";
+        /// The data centre that is near. Only its servers are asked.
+        datacenter: Centre = "dc1";
+        /// The keyspace. It is made at the first start.
+        keyspace: Keyspace = "mailhorn";
+        /// On how many replicas mail lies: a number is that of the local data centre, `dc1:3,dc2:3` says it for each. It
+        /// counts when the keyspace is made. With fewer than 3 mail can't be taken while a server is away.
+        replication: Replicas = "3";
+        /// Who logs in. Empty: nobody.
+        user: Option<String> = "";
+        /// A file with the password; a line end behind it isn't part of it. Needed where `cassandra.user` is set.
+        password_file: Option<PathBuf> = "";
+        /// A PEM file with the certificates by which the servers' are known. Set: TLS is spoken. Empty: it is not.
+        ca_file: Option<PathBuf> = "";
+        /// The name that every server's certificate has. Needed where `cassandra.ca_file` is set.
+        server_name: Option<Domain> = "";
+        /// Whether what goes over the wire is compressed (LZ4).
+        compression: bool = "true";
+        /// How long a statement may take, its repetitions included. Past it its outcome is unknown.
+        request_timeout: Duration = "5s", "100ms" to "1m";
+        /// How many statements may be under way at a time; others wait for their turn.
+        max_requests: u32 = "512", "16" to "16384";
+    }
+);
+
+section!(
+    /// Redis 7, where `store.backend` is `cassandra`: it tells nodes at once of what others did, and keeps two clients of
+    /// one user apart. Nothing is lost with it: while it is away events come later, and a maildrop's lock holds for one
+    /// node.
+    Redis {
+        /// Where it is: `redis://[[user]:password@]host[:6379][/db]`; several of these, separated by commas, for a Redis
+        /// Cluster; `redis+sentinel://host[:26379],host/service` for Sentinels. `rediss` in place of `redis` for TLS. It is
+        /// shown without its password.
+        url: RedisTarget = "redis://127.0.0.1:6379";
+        /// A PEM file with the certificates by which the server's is known. Empty: the system's.
+        ca_file: Option<PathBuf> = "";
+        /// What its keys begin with, the same on all nodes: another for each cluster that shares a Redis.
+        namespace: Keyspace = "mailhorn";
+        /// How long a call may take. A log-in waits for one.
+        timeout: Duration = "100ms", "10ms" to "5s";
     }
 );
 
@@ -219,6 +270,12 @@ section!(
     Events {
         /// How long the log keeps what somebody has not read yet. What everybody has read goes at once.
         retention: Duration = "7d", "1h" to "365d";
+        /// Which nodes of a cluster hear at once of an event: `registered` are those that have registered for its mailbox or
+        /// user; `broadcast` are all, with fewer moving parts, for small clusters. Without a meaning for a node alone.
+        transport: Transport = "registered";
+        /// How an event goes from node to node: `msgpack`, `bincode` or `json`. Nodes understand each other whatever each
+        /// of them says here.
+        format: Format = "msgpack";
         /// How long a reply waits for listeners that want to have an event before it leaves (mode `sync`). None of those
         /// that ship does.
         sync_timeout: Duration = "250ms", "1ms" to "10s";

@@ -4,6 +4,7 @@
 //! settings share one parser. A list is written with commas there, or as a TOML array.
 
 mod choices;
+mod cluster;
 mod listening;
 
 use std::fmt;
@@ -16,7 +17,8 @@ use ipnet::IpNet;
 use mailhorn_smtp::{Address, Domain};
 use tracing::level_filters::LevelFilter;
 
-pub use choices::{Backend, Lock, LogFormat, Plaintext, Scram};
+pub use choices::{Backend, Lock, LogFormat, Plaintext, Scram, Transport};
+pub use cluster::{Centre, HostPort, Keyspace, RedisTarget, Replicas};
 pub use listening::{EventKind, HttpUrl, Percent};
 
 /// What a source says, before anybody knows what it should be.
@@ -172,6 +174,20 @@ impl Value for IpNet {
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self)
+    }
+}
+
+impl Value for String {
+    fn allowed() -> String {
+        "a text".to_owned()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     fn to_toml(&self) -> String {

@@ -35,6 +35,18 @@ choice!(
     Backend {
         /// In the data folder.
         Embedded = "embedded",
+        /// In Cassandra: for many nodes.
+        Cassandra = "cassandra",
+    }
+);
+
+choice!(
+    /// Which nodes of a cluster get an event by the fast path.
+    Transport {
+        /// Those that have registered for its mailbox or user.
+        Registered = "registered",
+        /// All.
+        Broadcast = "broadcast",
     }
 );
 

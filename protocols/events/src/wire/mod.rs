@@ -65,7 +65,7 @@ pub const NESTING_MAX: usize = 128;
 const KIND_CHARS_MAX: usize = 64;
 
 /// How a payload is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     /// For people and other programs: the largest.
     Json,
