@@ -1,10 +1,11 @@
 //! Whole nodes under test, and the benchmarks.
 //!
 //! What is here is shared by the test binaries and the benchmark: a node as a process ([`process`]), clients that
-//! speak the protocols octet by octet ([`clients`]), and mail that can be made again from its number ([`mail`]).
+//! speak the protocols octet by octet ([`clients`]), mail that can be made again from its number ([`mail`]), and what is
+//! shown of listeners ([`listening`]).
 //!
-//! What is deliberately absent: anything of the node's own code. Only what a stranger sees from outside counts here. (The
-//! benchmark of the event system is the one program beside it that looks inside.)
+//! What is deliberately absent here and in the tests: anything of the node's own code. Only what a stranger sees from outside
+//! counts. The package names our crates among its dependencies for one program alone, the benchmark of the event system.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,6 +13,7 @@
 )]
 
 pub mod clients;
+pub mod listening;
 pub mod mail;
 pub mod process;
 pub mod random;

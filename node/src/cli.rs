@@ -222,7 +222,8 @@ pub enum EventsCommand {
         #[command(flatten)]
         shown: Shown,
     },
-    /// Forget a group that nobody runs any more, so that the log is kept for it no longer; the node must run
+    /// Forget a group that nobody runs any more, so that the log is kept for it no longer; what waited for another try
+    /// is among its dead letters then; the node must run
     Forget {
         /// The group
         group: String,

@@ -1,8 +1,9 @@
 //! The wall clock and the system's randomness: the one place that may ask for them. Everybody else is handed them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mailhorn_ports::{Clock, Random};
+use mailhorn_ports::{Clock, Random, Uptime};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The system's wall clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +17,18 @@ impl Clock for SystemClock {
     fn now_micros(&self) -> u64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The time since the machine was started, while it slept included.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BootClock;
+
+impl Uptime for BootClock {
+    fn now(&self) -> Duration {
+        let since_boot = clock_gettime(ClockId::Boottime);
+        // It is never negative.
+        Duration::try_from(since_boot).unwrap_or_default()
     }
 }
 
@@ -39,6 +52,14 @@ impl Random for OsRandom {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_since_the_start_of_the_machine_only_goes_forward() {
+        let first = BootClock.now();
+        assert!(first > Duration::ZERO);
+        while BootClock.now() == first {}
+        assert!(BootClock.now() > first);
+    }
 
     #[test]
     fn the_clock_is_past_the_year_2025_and_randomness_differs() {

@@ -2,7 +2,8 @@
 //!
 //! A retry after a lost reply is known by a note: a hash over reverse-path, recipient and the octets as received,
 //! written with the delivery. The note counts until something shows that the sender read the reply ([`Notes`]); what
-//! was answered `451` and came to be stored all the same counts in any case.
+//! was answered `451` and came to be stored all the same counts in any case. Of every note that may have been stored the
+//! store hears one of two things: that it no longer counts, or that it is to be kept, for a retry may come to another node.
 //!
 //! On LMTP a recipient without room is refused before the commit, for itself alone; but a retry of what it has already
 //! is answered `250` though the mailbox is full, perhaps with this very message. Only who would be refused is asked
@@ -21,25 +22,48 @@ use mailhorn_smtp::{Address, DataEnd, DeliveryVerdict, Envelope, HopCounter, tra
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::log::Outcome;
+use crate::log::{LogHandle, Outcome};
 use crate::metrics::DeliveryLabels;
 use crate::quota::{QuotaVerdict, Quotas};
 use crate::transfer_session::{QUOTA_LIMIT, TransferDeps};
 
-/// Notes of what was answered `250` in one session and may not have been read.
-#[derive(Debug, Default)]
-pub struct Notes(Vec<NoteKey>);
+/// Notes of deliveries whose senders may not know yet that they were made. Dropped, they are kept: so it is however their
+/// session ends, in a panic too.
+#[derive(Debug)]
+pub struct Notes {
+    log: LogHandle,
+    notes: Vec<NoteKey>,
+}
 
 impl Notes {
-    /// These replies are about to be written.
-    pub fn add(&mut self, notes: Vec<NoteKey>) {
-        self.0.extend(notes);
+    /// None yet.
+    #[must_use]
+    pub fn new(log: LogHandle) -> Self {
+        Self {
+            log,
+            notes: Vec::new(),
+        }
     }
 
-    /// Something shows that all replies so far were read.
-    #[must_use]
-    pub fn take(&mut self) -> Vec<NoteKey> {
-        std::mem::take(&mut self.0)
+    /// These replies are about to be written.
+    pub fn add(&mut self, notes: Vec<NoteKey>) {
+        self.notes.extend(notes);
+    }
+
+    /// Something shows that all replies so far were read: a retry would be another message.
+    pub fn were_read(&mut self) {
+        self.log.forget(std::mem::take(&mut self.notes));
+    }
+
+    /// Nothing will show it any more: a retry may come, to any node.
+    pub fn keep(&mut self) {
+        self.log.keep(std::mem::take(&mut self.notes));
+    }
+}
+
+impl Drop for Notes {
+    fn drop(&mut self) {
+        self.keep();
     }
 }
 
@@ -166,7 +190,14 @@ impl Incoming {
             stored_chunks: self.stored_chunks,
             tail: self.chunk.into(),
         };
-        let outcomes = append(deps, self.message, octets, present).await;
+        // Kept, unless the outcome comes to be known here: whoever waits for it is told to try again, or goes.
+        let mut undecided = Notes::new(deps.log.clone());
+        undecided.add(notes.iter().flatten().copied().collect());
+        let outcome = append(deps, self.message, octets, present).await;
+        if outcome != Outcome::Unknown {
+            undecided.notes.clear();
+        }
+        let outcomes = recipient_outcomes(outcome);
         let notes = notes
             .into_iter()
             .zip(&outcomes)
@@ -276,9 +307,8 @@ async fn spare_retries(
         stored_chunks: 1,
         tail: Bytes::new(),
     };
-    let mut outcomes = append(deps, deps.ids.message(), no_octets, asked)
-        .await
-        .into_iter();
+    let outcome = append(deps, deps.ids.message(), no_octets, asked).await;
+    let mut outcomes = recipient_outcomes(outcome).into_iter();
     for place in places {
         match outcomes.next() {
             Some(RecipientOutcome::OctetsLost) => {}
@@ -290,15 +320,15 @@ async fn spare_retries(
     }
 }
 
-/// Makes a delivery; one outcome for each recipient, or none where it is not known what became of it.
+/// Makes a delivery.
 async fn append(
     deps: &TransferDeps,
     message: MessageId,
     octets: Octets,
     recipients: Vec<Recipient>,
-) -> Vec<RecipientOutcome> {
+) -> Outcome {
     if recipients.is_empty() {
-        return Vec::new();
+        return Outcome::Done(Verdict::Delivered(Vec::new()));
     }
     let delivery = Delivery {
         event: deps.ids.event(),
@@ -306,7 +336,12 @@ async fn append(
         octets,
         recipients,
     };
-    match deps.log.append(Change::Deliver(delivery)).await {
+    deps.log.append(Change::Deliver(delivery)).await
+}
+
+/// One outcome for each recipient, or none where it is not known what became of a delivery.
+fn recipient_outcomes(outcome: Outcome) -> Vec<RecipientOutcome> {
+    match outcome {
         Outcome::Done(Verdict::Delivered(outcomes)) => outcomes,
         Outcome::Done(Verdict::Done) | Outcome::Unknown | Outcome::Refused => Vec::new(),
     }

@@ -11,6 +11,7 @@ pub mod drain;
 pub mod events;
 pub mod log;
 pub mod mailbox;
+pub mod membership;
 pub mod metrics;
 pub mod observe;
 mod own_thread;

@@ -3,21 +3,23 @@
 //! **Owns** the numbers of this process's log and the thread that commits. **Guarantees** that a change is answered
 //! *done* only after it is durable and every mailbox actor has been told, that records have no holes, and that a
 //! commit whose outcome is unknown is repeated, the same group under the same number, before anything comes behind
-//! it. **Never** decides whether mail is taken.
+//! it. **Never** decides whether mail is taken, and appends nothing once the lease on it is over: another process may have
+//! ended it.
 //!
 //! The front ([`LogHandle`]) is a bounded channel that sessions put changes into; whatever has gathered while one
 //! group was on its way to the disk is the next group, so one sync serves many.
+
+mod front;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use async_trait::async_trait;
 use mailhorn_events::{EventId, Generation, Stamp};
 use mailhorn_ports::{
-    Change, CommitError, Committed, Group, Ids, MailStore, NoteKey, Retention, StoreError, Verdict, Writer,
+    Change, CommitError, Committed, Group, Ids, Lease, MailStore, Retention, StoreError, Verdict,
 };
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::events::{Dispatch, SyncWait, Waits};
@@ -25,6 +27,9 @@ use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::own_thread::{self, ThreadEnded};
 use crate::supervisor::{Exit, ExitGuard};
+
+use front::{Answer, Request, Waiting};
+pub use front::{LogHandle, LogQueue, Outcome, queue};
 
 /// Octets of content in one group at most (about: the change that passes it is still taken).
 pub const GROUP_OCTETS_MAX: usize = 4 * 1024 * 1024;
@@ -62,132 +67,6 @@ pub struct LogOptions {
     pub duplicate_window: Duration,
 }
 
-/// What became of a change that was put into the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Durable; and this is the store's verdict.
-    Done(Verdict),
-    /// It may be durable, now or later.
-    Unknown,
-    /// It was not tried: the queue is full, or the log waits for a commit whose outcome is unknown.
-    Refused,
-}
-
-#[derive(Debug)]
-enum Request {
-    Append(Waiting),
-    /// Nothing comes behind this: work off what is there, close the store, and say so.
-    Finish(oneshot::Sender<()>),
-}
-
-#[derive(Debug)]
-struct Waiting {
-    change: Change,
-    reply: Option<oneshot::Sender<Answer>>,
-}
-
-/// What became of a change, and which listeners its reply waits for.
-#[derive(Debug)]
-struct Answer {
-    outcome: Outcome,
-    wait: Option<SyncWait>,
-}
-
-/// Where sessions put their changes.
-#[derive(Debug, Clone)]
-pub struct LogHandle {
-    queue: mpsc::Sender<Request>,
-    kind: Arc<Kind>,
-    metrics: Arc<Metrics>,
-    append_deadline: Duration,
-    sync_timeout: Duration,
-}
-
-impl LogHandle {
-    /// Makes a change durable, and waits a moment for listeners of mode `sync`. Dropping the future does not take the change
-    /// back.
-    pub async fn append(&self, change: Change) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
-        if !self.put(Waiting {
-            change,
-            reply: Some(reply),
-        }) {
-            return Outcome::Refused;
-        }
-        match tokio::time::timeout(self.append_deadline, outcome).await {
-            Ok(Ok(Answer { outcome, wait })) => {
-                if let Some(wait) = wait
-                    && !wait.wait(self.sync_timeout).await
-                {
-                    self.metrics.limit("events.sync_timeout");
-                }
-                outcome
-            }
-            // The log's thread died with the change in its hands, or is late.
-            Ok(Err(_)) | Err(_) => Outcome::Unknown,
-        }
-    }
-
-    /// These notes no longer count: their replies were read. Travels with the next group.
-    pub fn forget(&self, notes: Vec<NoteKey>) {
-        if !notes.is_empty() {
-            self.put(Waiting {
-                change: Change::ForgetNotes(notes),
-                reply: None,
-            });
-        }
-    }
-
-    /// Ends the log: what was put into it before is made durable, then the store is closed. Whether it came to that.
-    pub async fn finish(&self) -> bool {
-        let (told, finished) = oneshot::channel();
-        self.queue.send(Request::Finish(told)).await.is_ok() && finished.await.is_ok()
-    }
-
-    fn put(&self, waiting: Waiting) -> bool {
-        // Counted before, so that the other side never takes what is not yet counted.
-        self.kind.queued();
-        let taken = self.queue.try_send(Request::Append(waiting)).is_ok();
-        if !taken {
-            self.kind.taken(1);
-            self.metrics.limit("log_queue_changes_max");
-        }
-        taken
-    }
-}
-
-/// For whoever makes changes and is no session: administration, listeners.
-#[async_trait]
-impl Writer for LogHandle {
-    async fn write(&self, change: Change) -> Result<(), StoreError> {
-        match self.append(change).await {
-            Outcome::Done(_) => Ok(()),
-            Outcome::Unknown => Err(StoreError::Unavailable(
-                "the outcome of the commit is not known".into(),
-            )),
-            Outcome::Refused => Err(StoreError::Unavailable("the log takes no changes now".into())),
-        }
-    }
-}
-
-/// The queue's other end: a new log thread takes up where one that panicked left off.
-#[derive(Debug, Clone)]
-pub struct LogQueue(Arc<Mutex<mpsc::Receiver<Request>>>);
-
-/// The queue of a log and the handle that fills it.
-#[must_use]
-pub fn queue(options: &LogOptions, kind: Arc<Kind>, metrics: Arc<Metrics>) -> (LogHandle, LogQueue) {
-    let (sender, receiver) = mpsc::channel(options.queue_changes_max);
-    let handle = LogHandle {
-        queue: sender,
-        kind,
-        metrics,
-        append_deadline: options.append_deadline,
-        sync_timeout: options.sync_timeout,
-    };
-    (handle, LogQueue(Arc::new(Mutex::new(receiver))))
-}
-
 /// What the log's line of work needs.
 #[derive(Debug, Clone)]
 pub struct LogDeps {
@@ -199,6 +78,8 @@ pub struct LogDeps {
     pub ids: Ids,
     /// Whose log this is.
     pub generation: Generation,
+    /// Whether it still is. The store looks at it too, after an append.
+    pub lease: Arc<dyn Lease>,
     /// Limits and windows.
     pub options: LogOptions,
     /// Figures.
@@ -254,13 +135,24 @@ fn before(now: Stamp, window: Duration) -> Stamp {
     Stamp(now.0.saturating_sub(micros))
 }
 
+/// Why a log can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Nothing more is appended under this generation: another process may have ended the log. What waited was answered.
+    #[error("the lease on the log was lost")]
+    LeaseLost,
+    /// The log's end can't be read, or the store can't be closed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Works the log off until it is to finish ([`LogHandle::finish`]) or every handle is gone, then closes the store. Runs
 /// on a thread of its own in a node ([`Log`]), and as a task in tests and the simulation.
 ///
 /// # Errors
 ///
-/// When the log's end can't be read at the start, or the store can't be closed at the end.
-pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), StoreError> {
+/// [`LogError`].
+pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), LogError> {
     let mut receiver = queue.0.lock().await;
     let end = deps.store.log_end(deps.generation).await?;
     let mut worker = Worker {
@@ -273,12 +165,16 @@ pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), StoreError> {
         waiting: Vec::new(),
         finishing: None,
         maintain_at: Instant::now() + deps.options.maintain_pause,
+        is_lost: false,
     };
     deps.metrics.log_open.set(1);
     loop {
-        if worker.line.unknown.is_some() {
+        if worker.is_lost {
+            worker.end(&mut receiver);
+            return Err(LogError::LeaseLost);
+        } else if worker.line.unknown.is_some() {
             worker.repeat(&mut receiver).await;
-        } else if let Some(told) = worker.finishing.take() {
+        } else if let Some(told) = worker.finishing.take_if(|_| worker.waiting.is_empty()) {
             deps.store.close().await?;
             // Whoever asked may be gone; the store is closed all the same.
             if told.send(()).is_err() {
@@ -288,7 +184,7 @@ pub async fn work(deps: &LogDeps, queue: &LogQueue) -> Result<(), StoreError> {
         } else if worker.gather(&mut receiver).await {
             worker.commit().await;
         } else if worker.finishing.is_none() {
-            return deps.store.close().await;
+            return Ok(deps.store.close().await?);
         }
     }
 }
@@ -299,20 +195,25 @@ struct Worker<'a> {
     waiting: Vec<Waiting>,
     finishing: Option<oneshot::Sender<()>>,
     maintain_at: Instant,
+    /// The lease is over, by what it says itself or by what the store says.
+    is_lost: bool,
 }
 
 impl Worker<'_> {
     /// Fills `waiting` with the next group. False when there is none: nobody is left to ask, or the log finishes.
     async fn gather(&mut self, receiver: &mut mpsc::Receiver<Request>) -> bool {
-        let first = loop {
+        let mut octets = 0usize;
+        // Notes may have waited for a group whose outcome was unknown.
+        while self.waiting.is_empty() && self.finishing.is_none() {
             tokio::select! {
                 biased;
-                request = receiver.recv() => break request,
+                request = receiver.recv() => match request {
+                    Some(request) => octets = self.take(request),
+                    None => return false,
+                },
                 () = tokio::time::sleep_until(self.maintain_at) => self.maintain().await,
             }
-        };
-        let Some(first) = first else { return false };
-        let mut octets = self.take(first);
+        }
         // Notes alone don't hurry: they wait a moment for a change that pays for the sync.
         let deadline = Instant::now() + FORGET_PAUSE;
         while self.only_notes() {
@@ -374,7 +275,7 @@ impl Worker<'_> {
         let group = self
             .line
             .group(changes, self.deps.ids.now(), self.deps.options.duplicate_window);
-        match self.deps.store.commit(&group).await {
+        match self.append(&group).await {
             Ok(committed) => {
                 let (verdicts, mut waits) = self.done(committed);
                 for ((name, reply), verdict) in replies.into_iter().zip(verdicts) {
@@ -391,8 +292,27 @@ impl Worker<'_> {
         }
         self.deps.metrics.stored("commit", begun);
         self.deps.kind.handled(count, begun);
-        if Instant::now() >= self.maintain_at {
+        if !self.is_lost && Instant::now() >= self.maintain_at {
             self.maintain().await;
+        }
+    }
+
+    /// Appends a group, if the log is still this process's.
+    async fn append(&self, group: &Group) -> Result<Committed, CommitError> {
+        if !self.deps.lease.holds() {
+            return Err(CommitError::LeaseLost);
+        }
+        self.deps.store.commit(group).await
+    }
+
+    /// Nothing comes any more: what waits was never tried.
+    fn end(&mut self, receiver: &mut mpsc::Receiver<Request>) {
+        receiver.close();
+        while let Ok(request) = receiver.try_recv() {
+            if let Request::Append(waiting) = request {
+                self.deps.kind.taken(1);
+                answer(waiting.reply, Outcome::Refused, None);
+            }
         }
     }
 
@@ -408,11 +328,7 @@ impl Worker<'_> {
                 biased;
                 () = tokio::time::sleep_until(until) => break,
                 request = receiver.recv() => match request {
-                    Some(Request::Append(waiting)) => {
-                        self.deps.kind.taken(1);
-                        answer(waiting.reply, Outcome::Refused, None);
-                    }
-                    Some(Request::Finish(told)) => self.finishing = Some(told),
+                    Some(request) => self.put_off(request),
                     None => {
                         tokio::time::sleep_until(until).await;
                         break;
@@ -423,7 +339,7 @@ impl Worker<'_> {
         let Some((group, _)) = self.line.unknown.clone() else {
             return;
         };
-        match self.deps.store.commit(&group).await {
+        match self.append(&group).await {
             Ok(committed) => {
                 tracing::info!(
                     first = group.first,
@@ -433,6 +349,25 @@ impl Worker<'_> {
                 self.done(committed);
             }
             Err(error) => self.failed(group, &error),
+        }
+    }
+
+    /// Takes in what must not be lost though it can't be appended now, and refuses the rest. Notes to keep are of replies
+    /// that have left already, perhaps of the very change whose outcome is unknown.
+    fn put_off(&mut self, request: Request) {
+        let has_room = self.waiting.len() < self.deps.options.group_changes_max;
+        match request {
+            Request::Append(Waiting {
+                change: Change::KeepNotes(_),
+                ..
+            }) if has_room => {
+                self.take(request);
+            }
+            Request::Finish(told) => self.finishing = Some(told),
+            Request::Append(waiting) => {
+                self.deps.kind.taken(1);
+                answer(waiting.reply, Outcome::Refused, None);
+            }
         }
     }
 
@@ -448,6 +383,15 @@ impl Worker<'_> {
     }
 
     fn failed(&mut self, group: Group, error: &CommitError) {
+        if *error == CommitError::LeaseLost {
+            self.is_lost = true;
+            self.deps.metrics.log_open.set(0);
+            tracing::error!(
+                first = self.line.next,
+                "the lease on the log was lost: nothing more is appended to it"
+            );
+            return;
+        }
         self.line.outcome_unknown(group);
         self.deps.metrics.commits_unknown.inc();
         self.deps.metrics.log_open.set(0);
@@ -529,7 +473,8 @@ impl Actor for Log {
         let work = async move {
             match work(&deps, &queue).await {
                 Ok(()) => Exit::Stopped,
-                Err(error) => {
+                Err(LogError::LeaseLost) => Exit::LeaseLost,
+                Err(LogError::Store(error)) => {
                     tracing::error!(%error, "the log can't go on");
                     Exit::Failed
                 }

@@ -1,13 +1,20 @@
 //! The mailbox actor: one for each mailbox in use on this node.
 //!
-//! **Owns** the mailbox's view as a shared snapshot, and its maildrop lock. **Guarantees** that a snapshot given after
+//! **Owns** the mailbox's view as a shared snapshot. **Guarantees** that a snapshot given after
 //! a change was answered shows the change: the log notes every change in the mailbox before it answers. **Never**
 //! changes anything: changes go through the log, and a delivery doesn't load a view.
 //!
 //! It lives on the arbiter of the session that first asked for it, and ends when nobody has used it for a while. What
 //! it owns, sessions of other arbiters and the log reach through `Shared` without a message: a poll of a mailbox
 //! that is in use wakes no other thread.
+//!
+//! Maildrop locks are their sessions' own: on this node (`lock`), and in a cluster between nodes (`cluster_locks`).
+//!
+//! In a cluster other nodes write too, and a log-in has to see what they have answered for: there it reads the view from
+//! the store ([`Reading::Through`]), and no actor is needed for it.
 
+mod claim;
+mod cluster_locks;
 mod lock;
 mod view;
 
@@ -22,10 +29,15 @@ use mailhorn_ports::{Key, MailStore, StoreError};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use self::lock::{LOCK_WAITERS_MAX, LockMode, MaildropLock};
+pub use self::claim::Uptime;
+pub use self::cluster_locks::{
+    ClusterLockOptions, ClusterLocks, LOCK_ANSWER_MAX, LOCK_LOOK_PAUSE, LOCK_RELEASES_MAX,
+    LOCK_RENEWALS_AT_ONCE_MAX, LOCK_TTL, LockKeeper,
+};
+pub use self::lock::{LOCK_WAITERS_MAX, LockLost, LockMode, MaildropLock};
 pub use self::view::{GONE_MESSAGES_MAX, Listing, UNAPPLIED_CHANGES_MAX};
 
-use self::lock::Lock;
+use self::lock::{Lock, LockTable};
 use self::view::{ReadView, View};
 use crate::events::{Hold, Registrations};
 use crate::metrics::Metrics;
@@ -54,6 +66,26 @@ pub struct OpenMaildrop {
     pub lock: MaildropLock,
 }
 
+/// Where a log-in has a maildrop's listing from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// From the view that the mailbox's actor keeps: for a node that sees every change of a mailbox in time.
+    Cached,
+    /// From the store, at each log-in: where other nodes write too, so that what any node has answered for is listed.
+    Through,
+}
+
+/// How a node's mailboxes behave.
+#[derive(Debug, Clone)]
+pub struct MailboxOptions {
+    /// How long an actor that nobody uses stays.
+    pub idle: Duration,
+    /// Where log-ins have their listing from.
+    pub reading: Reading,
+    /// Locks between nodes; `None` on a node that is alone with its store.
+    pub locks: Option<ClusterLocks>,
+}
+
 /// What a mailbox's actor shares with sessions and with the log.
 #[derive(Debug, Default)]
 struct Shared {
@@ -64,7 +96,6 @@ struct Shared {
 struct Known {
     address: WeakAddr<Mailbox>,
     shared: Weak<Shared>,
-    lock: Weak<Lock>,
 }
 
 /// The mailboxes in use on this node, by id.
@@ -73,8 +104,9 @@ pub struct Mailboxes(Arc<InUse>);
 
 struct InUse {
     known: Mutex<HashMap<MailboxId, Known>>,
+    locks: Mutex<LockTable>,
     store: Arc<dyn MailStore>,
-    idle: Duration,
+    options: MailboxOptions,
     /// Set where changes come from several logs: where a view registers for what happens elsewhere.
     elsewhere: OnceLock<Arc<Registrations>>,
     kind: Arc<Kind>,
@@ -90,20 +122,38 @@ impl std::fmt::Debug for Mailboxes {
 }
 
 impl Mailboxes {
-    /// None in use. An actor that nobody uses ends after `idle`.
+    /// None in use, on a node that is alone with its store. An actor that nobody uses ends after `idle`.
     #[must_use]
     pub fn new(store: Arc<dyn MailStore>, idle: Duration, kind: Arc<Kind>, metrics: Arc<Metrics>) -> Self {
+        let options = MailboxOptions {
+            idle,
+            reading: Reading::Cached,
+            locks: None,
+        };
+        Self::with_options(store, options, kind, metrics)
+    }
+
+    /// None in use, on a node that may have others beside it.
+    #[must_use]
+    pub fn with_options(
+        store: Arc<dyn MailStore>,
+        options: MailboxOptions,
+        kind: Arc<Kind>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self(Arc::new(InUse {
             known: Mutex::default(),
+            locks: Mutex::default(),
             store,
-            idle,
+            options,
             elsewhere: OnceLock::new(),
             kind,
             metrics,
         }))
     }
 
-    /// Opens INBOX of `account` as a maildrop: takes its lock, waiting at most `wait`, then its listing.
+    /// Opens INBOX of `account` as a maildrop: takes its lock, on this node and then between nodes, waiting at most `wait`
+    /// while others have it; then its listing.
     ///
     /// # Errors
     ///
@@ -115,24 +165,57 @@ impl Mailboxes {
         wait: Duration,
     ) -> Result<OpenMaildrop, OpenError> {
         let mailbox = MailboxId::inbox(account);
-        let (address, shared) = self.get(mailbox);
-        let lock = match shared.lock.take(mode) {
-            Ok(lock) => lock,
+        let until = Instant::now() + wait;
+        let (lock, listing) = match self.0.options.reading {
+            Reading::Cached => {
+                let (address, shared) = self.get(mailbox);
+                let lock = self.lock(mailbox, &shared.lock, mode, until).await?;
+                let current = shared.view.lock().current();
+                let listing = match current {
+                    Some(listing) => Ok(listing),
+                    None => self.read(mailbox, address).await,
+                };
+                (lock, listing)
+            }
+            Reading::Through => {
+                let lock = self.0.locks.lock().get(mailbox);
+                let lock = self.lock(mailbox, &lock, mode, until).await?;
+                (lock, self.read_through(mailbox).await)
+            }
+        };
+        let listing = listing.map_err(OpenError::Unavailable)?;
+        Ok(OpenMaildrop { listing, lock })
+    }
+
+    async fn lock(
+        &self,
+        mailbox: MailboxId,
+        lock: &Arc<Lock>,
+        mode: LockMode,
+        until: Instant,
+    ) -> Result<MaildropLock, OpenError> {
+        let local = match lock.take(mode) {
+            Ok(local) => local,
             Err(None) => return Err(OpenError::InUse),
-            Err(Some(turn)) => match tokio::time::timeout(wait, turn).await {
-                Ok(Ok(lock)) => lock,
+            Err(Some(turn)) => match tokio::time::timeout_at(until, turn).await {
+                Ok(Ok(local)) => local,
                 Ok(Err(_)) | Err(_) => return Err(OpenError::InUse),
             },
         };
-        let current = shared.view.lock().current();
-        let listing = match current {
-            Some(listing) => listing,
-            None => self
-                .read(mailbox, address)
-                .await
-                .map_err(OpenError::Unavailable)?,
+        let cluster = match (&self.0.options.locks, mode) {
+            (Some(locks), LockMode::Exclusive) => {
+                Some(locks.take(mailbox, until).await.ok_or(OpenError::InUse)?)
+            }
+            (None, _) | (_, LockMode::Shared) => None,
         };
-        Ok(OpenMaildrop { listing, lock })
+        Ok(MaildropLock::new(local, cluster))
+    }
+
+    async fn read_through(&self, mailbox: MailboxId) -> Result<Arc<Listing>, StoreError> {
+        let begun = Instant::now();
+        let read = read_view(self.0.store.as_ref(), mailbox).await;
+        self.0.metrics.stored("list", begun);
+        Ok(Arc::new(read?.listing))
     }
 
     /// Asks the actor to read the listing. Should it end over that, another one is started for it, once.
@@ -193,9 +276,8 @@ impl Mailboxes {
             return (address, Arc::clone(shared));
         }
         // The lock outlives an actor that panicked under a session, for the session holds it; the view does not.
-        let lock = before.and_then(|known| known.lock.upgrade());
         let shared = Arc::new(Shared {
-            lock: lock.unwrap_or_default(),
+            lock: self.0.locks.lock().get(mailbox),
             view: Mutex::default(),
         });
         shared.view.lock().keep_gone(self.0.elsewhere.get().is_some());
@@ -211,7 +293,6 @@ impl Mailboxes {
         let entry = Known {
             address: address.downgrade(),
             shared: Arc::downgrade(&shared),
-            lock: Arc::downgrade(&shared.lock),
         };
         known.insert(mailbox, entry);
         (address, shared)
@@ -245,7 +326,7 @@ impl Actor for Mailbox {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.passivate_later(self.mailboxes.0.idle, ctx);
+        self.passivate_later(self.mailboxes.0.options.idle, ctx);
     }
 
     fn stopped(&mut self, ctx: &mut Self::Context) {
@@ -256,7 +337,7 @@ impl Actor for Mailbox {
 impl Mailbox {
     fn passivate_later(&mut self, after: Duration, ctx: &mut Context<Self>) {
         ctx.run_later(after, |act, ctx| {
-            let idle = act.mailboxes.0.idle;
+            let idle = act.mailboxes.0.options.idle;
             let (holders, released) = act.shared.lock.use_so_far();
             let unused = released
                 .map_or(act.used, |released| released.max(act.used))
@@ -321,6 +402,7 @@ async fn read_view(store: &dyn MailStore, mailbox: MailboxId) -> Result<ReadView
         rows.iter().for_each(|row| read.push(row));
         after = rows.last().map(|row| row.message);
         if rows.len() < LISTING_PAGE_ROWS {
+            read.end();
             return Ok(read);
         }
     }

@@ -27,21 +27,21 @@ pub struct CommandLabels {
 /// A named limit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
-    /// The limit's name, which is its setting's where it has one.
+    /// The limit's name: its setting's where it has one, else one of its own, such as `quota` or `file_descriptors`.
     pub limit: &'static str,
 }
 
 /// What was done to the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StoreLabels {
-    /// `commit`, `read`, `list`, `put_chunk` or `account`.
+    /// `commit`, `read`, `list` or `put_chunk`.
     pub operation: &'static str,
 }
 
 /// What became of a delivery to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DeliveryLabels {
-    /// `stored`, `duplicate`, `gone` or `unavailable`.
+    /// `stored`, `duplicate`, `gone`, `mailbox_full`, `over_quota` or `unavailable`.
     pub outcome: &'static str,
 }
 
@@ -57,7 +57,7 @@ pub struct LogInLabels {
 pub struct ListenedLabels {
     /// The group's name.
     pub group: String,
-    /// `done`, `bad` or `dead`.
+    /// `done`, `bad` (a try, of which an event may have several) or `dead`.
     pub outcome: &'static str,
 }
 
@@ -107,6 +107,18 @@ pub struct Metrics {
     pub notified: Counter,
     /// Times that events of other nodes may have been missed, so that views were read again.
     pub suspicions: Counter,
+    /// 1 while the service of maildrop locks is away.
+    pub maildrop_locks_away: Gauge,
+    /// Log-ins, and deletions at QUIT, that had this node's lock only.
+    pub maildrop_locks_local_only: Counter,
+    /// Locks that another node took while a session here had the maildrop.
+    pub maildrop_locks_lost: Counter,
+    /// Processes of the cluster that are alive, this one among them; 0 for a node that is alone.
+    pub members_alive: Gauge,
+    /// Logs of processes that are gone that this one ended.
+    pub adoptions: Counter,
+    /// Times that this process lost the lease on its log and went on with another.
+    pub leases_lost: Counter,
 }
 
 /// The buckets of group sizes.
@@ -139,6 +151,12 @@ impl Metrics {
             listener_late: Family::default(),
             notified: Counter::default(),
             suspicions: Counter::default(),
+            maildrop_locks_away: Gauge::default(),
+            maildrop_locks_local_only: Counter::default(),
+            maildrop_locks_lost: Counter::default(),
+            members_alive: Gauge::default(),
+            adoptions: Counter::default(),
+            leases_lost: Counter::default(),
         };
         let mut registry = Registry::with_prefix("mailhorn");
         registry.register(
@@ -193,14 +211,34 @@ impl Metrics {
             metrics.log_open.clone(),
         );
         metrics.register_listeners(&mut registry);
+        metrics.register_locks(&mut registry);
+        metrics.register_membership(&mut registry);
         registry.register_collector(Box::new(KindsCollector(kinds)));
         (metrics, registry)
+    }
+
+    fn register_membership(&self, registry: &mut Registry) {
+        registry.register(
+            "members_alive",
+            "Processes of the cluster that are alive",
+            self.members_alive.clone(),
+        );
+        registry.register(
+            "adoptions",
+            "Logs of processes that are gone that this one ended",
+            self.adoptions.clone(),
+        );
+        registry.register(
+            "leases_lost",
+            "Times that this process lost the lease on its log",
+            self.leases_lost.clone(),
+        );
     }
 
     fn register_listeners(&self, registry: &mut Registry) {
         registry.register(
             "listener_events",
-            "Events by group and outcome",
+            "Events by group and outcome; a bad one is counted at each try",
             self.listened.clone(),
         );
         let gauges = [
@@ -237,6 +275,24 @@ impl Metrics {
             "suspicions",
             "Times that events of other nodes may have been missed",
             self.suspicions.clone(),
+        );
+    }
+
+    fn register_locks(&self, registry: &mut Registry) {
+        registry.register(
+            "maildrop_locks_away",
+            "1 while the service of maildrop locks is away",
+            self.maildrop_locks_away.clone(),
+        );
+        registry.register(
+            "maildrop_locks_local_only",
+            "Log-ins, and deletions at QUIT, that had this node's lock only",
+            self.maildrop_locks_local_only.clone(),
+        );
+        registry.register(
+            "maildrop_locks_lost",
+            "Locks that another node took while a session here had the maildrop",
+            self.maildrop_locks_lost.clone(),
         );
     }
 

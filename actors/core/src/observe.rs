@@ -163,6 +163,10 @@ pub struct Kinds {
     pub key_listener: Arc<Kind>,
     /// What goes to other nodes and comes from them.
     pub exchange: Arc<Kind>,
+    /// What renews maildrop locks between nodes.
+    pub lock_keeper: Arc<Kind>,
+    /// What says that this process lives, and sees who else does.
+    pub membership: Arc<Kind>,
     /// The supervisor.
     pub supervisor: Arc<Kind>,
 }
@@ -180,6 +184,8 @@ impl Default for Kinds {
             group: Kind::new("group", &numbers),
             key_listener: Kind::new("key_listener", &numbers),
             exchange: Kind::new("exchange", &numbers),
+            lock_keeper: Kind::new("lock_keeper", &numbers),
+            membership: Kind::new("membership", &numbers),
             supervisor: Kind::new("supervisor", &numbers),
         }
     }
@@ -196,6 +202,8 @@ impl Kinds {
             &self.group,
             &self.key_listener,
             &self.exchange,
+            &self.lock_keeper,
+            &self.membership,
             &self.pop3,
             &self.smtp,
             &self.lmtp,

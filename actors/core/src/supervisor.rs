@@ -36,6 +36,19 @@ pub enum Exit {
     Failed,
     /// A handler panicked.
     Panicked,
+    /// The lease on this process's log is over: no child can go on under its generation, so it is not started again.
+    LeaseLost,
+}
+
+/// Why the node has to end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// A part of it could not be kept alive.
+    #[error("{0} failed too often to be started again")]
+    FailsTooOften(Arc<str>),
+    /// The lease on this process's log is over. The node may go on with a new generation.
+    #[error("the lease on the log was lost")]
+    LeaseLost,
 }
 
 /// A child has ended. Sent by its [`ExitGuard`].
@@ -122,13 +135,17 @@ pub enum Decision {
     Restart(Duration),
     /// It fails too often: the node ends.
     GiveUp,
+    /// The node ends: its log has.
+    EndLife,
 }
 
 impl Budget {
     /// A child ended at `now`, like this.
     pub fn ended(&mut self, now: Instant, how: Exit) -> Decision {
-        if how == Exit::Stopped {
-            return Decision::Leave;
+        match how {
+            Exit::Stopped => return Decision::Leave,
+            Exit::LeaseLost => return Decision::EndLife,
+            Exit::Failed | Exit::Panicked => {}
         }
         while self
             .ends
@@ -157,8 +174,8 @@ struct Child {
 /// The supervisor of a node.
 pub struct Supervisor {
     children: BTreeMap<Arc<str>, Child>,
-    /// Told the name of a child that fails too often.
-    fatal: mpsc::Sender<Arc<str>>,
+    /// Told why the node has to end.
+    fatal: mpsc::Sender<Fatal>,
     kind: Arc<Kind>,
     alive: Option<Alive>,
 }
@@ -172,14 +189,21 @@ impl fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor without children, which tells `fatal` when one of them can't be kept alive.
+    /// A supervisor without children, which tells `fatal` when the node has to end.
     #[must_use]
-    pub fn new(kind: Arc<Kind>, fatal: mpsc::Sender<Arc<str>>) -> Self {
+    pub fn new(kind: Arc<Kind>, fatal: mpsc::Sender<Fatal>) -> Self {
         Self {
             children: BTreeMap::new(),
             fatal,
             kind,
             alive: None,
+        }
+    }
+
+    /// The first reason counts.
+    fn end_node(&self, why: Fatal) {
+        if let Err(unsent) = self.fatal.try_send(why) {
+            tracing::debug!(why = %unsent, "the node is ending already");
         }
     }
 
@@ -257,9 +281,11 @@ impl Handler<ChildExited> for Supervisor {
             }
             Decision::GiveUp => {
                 tracing::error!(child = &*name, ?how, "an actor fails too often: the node ends");
-                if self.fatal.try_send(Arc::clone(&name)).is_err() {
-                    tracing::debug!(child = %name, "the node is ending already");
-                }
+                self.end_node(Fatal::FailsTooOften(name));
+            }
+            Decision::EndLife => {
+                self.children.remove(&name);
+                self.end_node(Fatal::LeaseLost);
             }
         }
     }
@@ -275,6 +301,7 @@ mod tests {
         let mut budget = Budget::default();
         let now = Instant::now();
         assert_eq!(budget.ended(now, Exit::Stopped), Decision::Leave);
+        assert_eq!(budget.ended(now, Exit::LeaseLost), Decision::EndLife);
         let pauses: Vec<_> = (0..RESTARTS_MAX)
             .map(|_| budget.ended(now, Exit::Panicked))
             .collect();

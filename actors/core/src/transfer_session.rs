@@ -149,7 +149,7 @@ impl Conversation {
             out: Vec::new(),
             accepted: Vec::new(),
             incoming: None,
-            unread: Notes::default(),
+            unread: Notes::new(deps.log.clone()),
             alive: deps.kind.born(),
             drain: deps.drain.clone(),
             _permit: accepted.permit,
@@ -159,7 +159,9 @@ impl Conversation {
     }
 
     async fn run(mut self: Box<Self>) {
-        match self.talk().await {
+        let ended = self.talk().await;
+        self.unread.keep();
+        match ended {
             Ok(()) => Box::pin(self.connection.close(CLOSE_DEADLINE)).await,
             Err(error) => {
                 let peer = self.connection.peer();
@@ -225,7 +227,7 @@ impl Conversation {
                 // The client goes on after it was answered: it has its reply. What was on its way together with the
                 // message says nothing, and was taken in before the reply was written.
                 if was_empty {
-                    self.deps.log.forget(self.unread.take());
+                    self.unread.were_read();
                 }
                 Ok(Fill::Octets)
             }
@@ -419,6 +421,8 @@ impl Conversation {
         // On SMTP one reply speaks for all: where it is `451`, the notes of those who have it must go on counting.
         if self.deps.is_lmtp() || delivered == verdicts.len() {
             self.unread.add(notes);
+        } else {
+            self.deps.log.keep(notes);
         }
         verdicts
     }

@@ -98,9 +98,9 @@ impl<'a> Draft<'a> {
         self.rows.insert(key, Some(encode(row)));
     }
 
-    /// A value that is no row: a frame.
-    pub(crate) fn put_frame(&mut self, key: Vec<u8>, frame: Vec<u8>) {
-        self.rows.insert(key, Some(frame));
+    /// A value as it stands: a frame, or a row that goes to another place.
+    pub(crate) fn put_octets(&mut self, key: Vec<u8>, octets: Vec<u8>) {
+        self.rows.insert(key, Some(octets));
     }
 
     pub(crate) fn remove(&mut self, key: Vec<u8>) {
@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
             envelope: &envelope,
         }
         .frame();
-        self.put_frame(keys::record(generation, number), frame);
+        self.put_octets(keys::record(generation, number), frame);
         self.saw(record.stamp);
         (self.state.generation, self.state.number) = (generation.0, number);
     }
@@ -342,7 +342,7 @@ impl<'a> Draft<'a> {
             row: &encode(change),
         }
         .frame();
-        self.put_frame(keys::directory(), frame);
+        self.put_octets(keys::directory(), frame);
         crate::directory::make(self, change)
     }
 }

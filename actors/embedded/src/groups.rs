@@ -179,7 +179,7 @@ fn register(core: &Core, group: &GroupName, now: Stamp) -> Result<(), Fault> {
     })
 }
 
-/// Forgets a group but for its dead letters.
+/// Forgets a group but for its dead letters, of which what it parked are some from now on.
 pub(crate) fn forget(
     core: &Core,
     opened: &Opened,
@@ -191,13 +191,15 @@ pub(crate) fn forget(
     }
     let mut draft = Draft::new(opened, writer.state);
     draft.remove(keys::group_row(Table::Groups, group));
-    for table in [Table::Cursors, Table::Parked] {
-        for (key, _) in opened.page(&keys::of_group(table, group), None, usize::MAX)? {
-            draft.remove(key.to_vec());
-        }
+    for (key, _) in opened.page(&keys::of_group(Table::Cursors, group), None, usize::MAX)? {
+        draft.remove(key.to_vec());
     }
+    let parked = letters::bury_parked(&mut draft, group)?;
     core.apply(writer, draft)?;
     core.groups.0.lock().remove(group);
+    if parked > 0 {
+        tracing::warn!(%group, letters = parked, "what a forgotten group had parked is among its dead letters now");
+    }
     Ok(())
 }
 

@@ -200,6 +200,11 @@ pub(crate) fn log_of_parked(key: &[u8]) -> Option<Generation> {
     Some(Generation::from_bytes(*log))
 }
 
+/// The event that a parked event's key stands for.
+pub(crate) fn id_of_parked(key: &[u8]) -> Option<EventId> {
+    key.last_chunk::<16>().map(|id| EventId::from_bytes(*id))
+}
+
 pub(crate) fn dead(group: &GroupName, id: EventId) -> Vec<u8> {
     let mut key = of_group(Table::Dead, group);
     key.extend_from_slice(id.as_bytes());

@@ -39,11 +39,14 @@ pub(crate) fn parked_logs(opened: &Opened, group: &GroupName) -> Result<Vec<Gene
         let Some((key, _)) = next.first() else {
             return Ok(logs);
         };
-        let log = keys::log_of_parked(key)
-            .ok_or_else(|| Fault::Damaged("a key of parked events is malformed".into()))?;
+        let log = keys::log_of_parked(key).ok_or_else(malformed)?;
         logs.push(log);
         after = Some(keys::parked(group, log, EventId::from_bytes([0xff; 16])));
     }
+}
+
+fn malformed() -> Fault {
+    Fault::Damaged("a key of parked events is malformed".into())
 }
 
 /// How many dead letters each group has, where it has some.
@@ -79,14 +82,26 @@ pub(crate) fn unpark(core: &Core, key: Vec<u8>) -> Result<(), Fault> {
 pub(crate) fn bury(core: &Core, group: &GroupName, letter: &Letter) -> Result<(), Fault> {
     core.write(|opened, writer| {
         let mut draft = Draft::new(opened, writer.state);
-        let key = keys::dead(group, letter.id);
-        if !draft.has(&key)? {
-            count(&mut draft, group, 1)?;
-        }
-        draft.put(key, &LetterRow::from(letter));
+        count_if_new(&mut draft, group, letter.id)?;
+        draft.put(keys::dead(group, letter.id), &LetterRow::from(letter));
         draft.remove(keys::parked(group, letter.position.generation, letter.id));
         core.apply(writer, draft)
     })
+}
+
+/// Makes dead what a group has parked, and gives how many that is. Their rows stay as they are, so that one that can't be
+/// read stops nothing.
+pub(crate) fn bury_parked(draft: &mut Draft<'_>, group: &GroupName) -> Result<usize, Fault> {
+    let parked = draft
+        .opened
+        .page(&keys::of_group(Table::Parked, group), None, usize::MAX)?;
+    for (key, row) in &parked {
+        let id = keys::id_of_parked(key).ok_or_else(malformed)?;
+        count_if_new(draft, group, id)?;
+        draft.put_octets(keys::dead(group, id), row.to_vec());
+        draft.remove(key.to_vec());
+    }
+    Ok(parked.len())
 }
 
 pub(crate) fn remove(core: &Core, group: &GroupName, id: EventId) -> Result<(), Fault> {
@@ -127,6 +142,14 @@ pub(crate) fn remove_all(core: &Core, group: &GroupName) -> Result<u64, Fault> {
             None => return Ok(removed),
         }
     }
+}
+
+/// Counts a dead letter that is to be written, unless it is there.
+fn count_if_new(draft: &mut Draft<'_>, group: &GroupName, id: EventId) -> Result<(), Fault> {
+    if draft.has(&keys::dead(group, id))? {
+        return Ok(());
+    }
+    count(draft, group, 1)
 }
 
 fn count(draft: &mut Draft<'_>, group: &GroupName, by: i64) -> Result<(), Fault> {

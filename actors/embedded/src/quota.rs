@@ -186,7 +186,7 @@ pub(crate) fn upgrade(core: &Core) -> Result<(), Fault> {
     let owners = recount(core, OWNERS_MAX)?;
     core.write(|opened, writer| {
         let mut draft = Draft::new(opened, writer.state);
-        draft.put_frame(keys::format(), vec![FORMAT]);
+        draft.put_octets(keys::format(), vec![FORMAT]);
         core.apply(writer, draft)
     })?;
     tracing::info!(owners, "usage was counted for the first time");
@@ -373,7 +373,7 @@ mod tests {
             for owner in &owners {
                 draft.remove(keys::of_owner(Table::Usage, owner));
             }
-            draft.put_frame(keys::format(), vec![FORMAT_WITHOUT_USAGE]);
+            draft.put_octets(keys::format(), vec![FORMAT_WITHOUT_USAGE]);
         });
         assert_eq!(
             usage(&store, &owners).await,

@@ -87,7 +87,7 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
     };
     journal::remove(&paths.kept()).map_err(|error| paths.io(error))?;
     // What was made at a first start has to be there by name before anything in it is promised.
-    for dir in [Some(&*paths.dir), paths.dir.parent()].into_iter().flatten() {
+    for dir in [&paths.dir, folder_of(&paths.dir)] {
         journal::sync_dir(dir).map_err(|error| paths.io(error))?;
     }
     let secret = secret(&opened, random).map_err(|fault| paths.damaged(fault))?;
@@ -102,6 +102,16 @@ pub(crate) fn start(dir: &Path, options: &Options, random: &dyn Random) -> Resul
         secret,
         groups,
     })
+}
+
+/// Where a folder's name stands. A name alone is one in the working folder.
+fn folder_of(dir: &Path) -> &Path {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        // The root.
+        None => dir,
+    }
 }
 
 /// Makes the folder, and sees to it that no other process uses it.

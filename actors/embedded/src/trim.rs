@@ -147,7 +147,7 @@ mod tests {
     fn garble(store: &EmbeddedStore, generation: Generation, number: u64, value: &[u8]) {
         let garbled = store.core.write(|opened, writer| {
             let mut draft = Draft::new(opened, writer.state);
-            draft.put_frame(keys::record(generation, number), value.to_vec());
+            draft.put_octets(keys::record(generation, number), value.to_vec());
             store.core.apply(writer, draft)
         });
         garbled.unwrap();

@@ -100,15 +100,19 @@ impl OperationLog {
     }
 }
 
-/// Opens the file, and ends a line that was cut off.
+/// Opens the file, and ends a line that was cut off. One that is made is there by name when it returns, or a power cut would
+/// take it with all that was synced into it.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(MODE)
-        .open(path)?;
+    options.read(true).append(true).mode(MODE);
+    let mut file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create(true).open(path)?;
+            sync_folder_of(path)?;
+            file
+        }
+        opened => opened?,
+    };
     if file.metadata()?.len() > 0 {
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
@@ -118,6 +122,15 @@ fn open(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        // A name alone is one in the working folder.
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
 }
 
 /// Whether the path still leads to the file.

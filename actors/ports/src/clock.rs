@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mailhorn_events::{AccountId, EventId, Generation, MessageId, Stamp};
 use parking_lot::Mutex;
@@ -11,6 +12,12 @@ use uuid::Builder;
 pub trait Clock: Debug + Send + Sync {
     /// Microseconds since the Unix epoch. May jump either way: [`Ids`] makes it monotonic.
     fn now_micros(&self) -> u64;
+}
+
+/// Time as it passes in the world: it only goes forward, nobody sets it, and it goes on while the machine sleeps.
+pub trait Uptime: Debug + Send + Sync {
+    /// Since a moment that is the same for as long as the process lives.
+    fn now(&self) -> Duration;
 }
 
 /// A source of random octets fit for secrets.

@@ -14,6 +14,10 @@ use mailhorn_events::{Generation, MailboxId};
 use crate::listener::{GroupName, Key};
 use crate::store::StoreError;
 
+/// How long a registration lasts that is not said again. A sender that can't trust the registry sends to everybody for so
+/// long, since by then every process has registered anew.
+pub const REGISTRATION_LEASE: Duration = Duration::from_secs(30);
+
 /// A process as it says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRow {
@@ -47,7 +51,8 @@ pub trait Membership: Debug + Send + Sync {
     /// A heartbeat: the process is there, and runs these groups. Durable when it returns.
     async fn beat(&self, member: &MemberRow) -> Result<(), StoreError>;
 
-    /// The process ends well: it is no member any more, and its log has ended where it stands.
+    /// The process ends well: it is no member any more, and its log has ended where it stands. Called when the log has
+    /// finished, which is after [`MailStore::close`](crate::MailStore::close).
     async fn leave(&self, generation: Generation) -> Result<(), StoreError>;
 
     /// All that have beaten and not left, by generation; those that died are among them until somebody adopts their log.
@@ -60,7 +65,10 @@ pub trait Membership: Debug + Send + Sync {
 }
 
 /// Whether this process may still speak for its log. One whose heartbeats have not come through for a while must take it
-/// that another has ended its log.
+/// that another has ended its log. Once it does not hold it never does again: the process goes on with another log.
+///
+/// A store that can't refuse what is written behind a seal looks at it *after* an append was acknowledged, and answers
+/// [`CommitError::LeaseLost`](crate::CommitError::LeaseLost) when it does not hold then.
 pub trait Lease: Debug + Send + Sync {
     /// Whether the lease holds at this moment.
     fn holds(&self) -> bool;

@@ -17,16 +17,34 @@
 pub mod dead_letters;
 pub mod directory;
 pub mod groups;
+pub mod locks;
 pub mod log;
 pub mod mail_store;
+pub mod membership;
 pub mod model;
 pub mod quota;
+pub mod registry;
 pub mod reopen;
+pub mod transport;
 pub mod trimming;
 mod world;
 
+use std::time::Duration;
+
+use crate::listener::GroupName;
+
+pub use locks::LocksPlace;
+pub use registry::RegistryPlace;
 pub use reopen::Reopen;
+pub use transport::TransportPlace;
 pub use world::World;
+
+/// A group's name.
+fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+/// How long a clause waits for what must happen before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Stamps one test for each clause, each with an empty store.
 #[doc(hidden)]
@@ -59,6 +77,7 @@ macro_rules! mail_store_contract {
             a_note_makes_its_delivery_a_duplicate_within_the_window
             a_delivery_without_octets_asks_for_its_note_and_stores_nothing
             a_forgotten_note_makes_no_duplicate
+            a_kept_note_makes_a_duplicate_only_of_what_was_stored
             no_note_is_left_where_nothing_was_stored
             a_removed_account_gets_nothing
             an_expunge_passes_over_what_is_not_there
@@ -121,7 +140,7 @@ macro_rules! group_store_contract {
             a_cursor_never_goes_back
             groups_are_apart
             nothing_is_kept_of_a_group_that_is_not_known
-            a_forgotten_group_leaves_its_dead_letters_only
+            a_forgotten_group_leaves_dead_letters_only
             a_letter_parked_twice_is_one_letter
             parked_letters_are_told_by_log
             a_letter_is_parked_until_it_is_handled_or_dead
@@ -203,6 +222,30 @@ macro_rules! quota_store_contract {
     };
 }
 
+/// Stamps the clauses of [`Membership`](crate::Membership) for a backend that is a [`MailStore`](crate::MailStore) and a
+/// [`Directory`](crate::Directory) too. What the backend's lease says must hold in all of them.
+#[macro_export]
+macro_rules! membership_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; membership;
+            nobody_is_a_member_before_a_heartbeat
+            a_heartbeat_is_seen_with_its_number_and_groups
+            members_are_listed_by_generation
+            who_left_is_no_member
+            leaving_twice_is_leaving_once
+            a_log_that_was_left_stays_readable
+            an_adopted_process_is_no_member
+            an_adopted_log_ends_at_its_last_record
+            a_log_without_records_ends_at_nothing
+            adopting_twice_is_adopting_once
+            two_who_adopt_at_once_end_in_the_same
+            every_change_of_an_adopted_log_is_whole
+            what_is_appended_behind_a_seal_is_shown_to_nobody
+            adopting_one_log_ends_no_other
+        );
+    };
+}
+
 /// Stamps the clauses of durability for a backend whose stores can be opened again ([`Reopen`]).
 #[macro_export]
 macro_rules! reopen_contract {
@@ -227,6 +270,55 @@ macro_rules! listening_reopen_contract {
             cursors_are_where_they_were_after_a_clean_stop
             a_crash_takes_a_cursor_back_and_makes_no_gap
             quotas_outlive_a_crash
+        );
+    };
+}
+
+/// Stamps the clauses of [`Registry`](crate::Registry) for a place with one ([`RegistryPlace`]).
+#[macro_export]
+macro_rules! registry_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; registry;
+            registered_is_found
+            registering_again_is_registering_once
+            unregistered_is_not_found
+            unregister_all_leaves_others
+            each_member_is_told_once_and_in_order
+            many_keys_are_all_registered
+            the_epoch_stays_while_nothing_is_lost
+            a_wipe_changes_the_epoch
+            a_lease_ends_unless_it_is_renewed
+        );
+    };
+}
+
+/// Stamps the clauses of [`Transport`](crate::Transport) for a place with one ([`TransportPlace`]).
+#[macro_export]
+macro_rules! transport_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; transport;
+            frames_come_in_order
+            frames_wait_for_their_receiver
+            a_wait_ends_when_a_frame_comes
+            receivers_are_apart
+            large_frames_come_whole
+            what_waits_is_bounded
+        );
+    };
+}
+
+/// Stamps the clauses of [`MaildropLocks`](crate::MaildropLocks) for a place with some ([`LocksPlace`]).
+#[macro_export]
+macro_rules! maildrop_locks_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; locks;
+            a_lock_is_taken_once
+            of_many_at_once_one_gets_it
+            a_refusal_leaves_the_holders_time
+            the_holder_renews
+            only_the_holder_releases
+            a_lock_ends_by_itself
+            a_lock_that_vanished_is_taken_again
         );
     };
 }

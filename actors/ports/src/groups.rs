@@ -9,7 +9,9 @@
 //!   dead.
 //! - What is **parked or dead is durable** when the call returns, and kept under its event's name, so that doing it twice
 //!   is doing it once.
-//! - Of a group that is **not known** no cursor and nothing parked is kept: it was forgotten. Its dead letters are.
+//! - Of a group that is **not known** no cursor and nothing parked is kept: it was forgotten. Its dead letters are, and
+//!   what it had parked when it was forgotten is among them: nobody's mistake with a setting loses an event that the
+//!   log may no longer have.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -47,15 +49,20 @@ impl Cursor {
             .map_or(self.taken, |first| first.saturating_sub(1))
     }
 
+    /// Whether a record was not finished.
+    #[must_use]
+    pub fn is_open(&self, number: u64) -> bool {
+        number > self.taken || self.open.contains(&number)
+    }
+
     /// What either of the two has finished.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
-        let is_open = |cursor: &Self, number: u64| number > cursor.taken || cursor.open.contains(&number);
         let both = self.open.union(&other.open).copied();
         Self {
             taken: self.taken.max(other.taken),
             open: both
-                .filter(|number| is_open(self, *number) && is_open(other, *number))
+                .filter(|number| self.is_open(*number) && other.is_open(*number))
                 .collect(),
         }
     }
@@ -81,8 +88,8 @@ pub trait GroupStore: Debug + Send + Sync {
     /// The groups that are known, by name.
     async fn groups(&self) -> Result<Vec<KnownGroup>, StoreError>;
 
-    /// Forgets a group, its cursors and what it parked, so that the log is kept for it no longer. Its dead letters stay.
-    /// Durable when it returns.
+    /// Forgets a group and its cursors, so that the log is kept for it no longer. What it parked is dead; its dead letters
+    /// stay. Durable, in one, when it returns.
     async fn forget_group(&self, group: &GroupName) -> Result<(), StoreError>;
 
     /// How far the group is, in each log that it has a cursor in, oldest log first. A log without one: at its

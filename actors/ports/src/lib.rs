@@ -6,7 +6,7 @@
 //! - [`Membership`], [`Registry`], [`Transport`] and [`MaildropLocks`]: what nodes need of each other.
 //! - [`Writer`]: makes a change, for whoever is no session.
 //! - [`QuotaStore`]: what users and domains may hold.
-//! - [`Clock`], [`Random`] and [`Ids`]: time, randomness and names are handed in.
+//! - [`Clock`], [`Uptime`], [`Random`] and [`Ids`]: time, randomness and names are handed in.
 //!
 //! With the feature `testkit` there are the in-memory doubles (`memory`) and the contract suites (`contract`).
 //!
@@ -26,10 +26,10 @@ pub mod contract;
 #[cfg(feature = "testkit")]
 pub mod memory;
 
-pub use clock::{Clock, Ids, Random};
+pub use clock::{Clock, Ids, Random, Uptime};
 pub use cluster::{
-    Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, RegisteredFor, Registry,
-    Transport,
+    Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, REGISTRATION_LEASE,
+    RegisteredFor, Registry, Transport,
 };
 pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
 pub use groups::{Cursor, GroupStore, KnownGroup};

@@ -35,7 +35,9 @@
 //! and one after the other, those aside that it called bad; between logs there is no order, so what two of them say of
 //! one message is put in order by [`Happened::stamp`].
 //!
-//! A listener never decides about a change: the change has happened. It must not block its thread.
+//! A listener never decides about a change: the change has happened. A group's calls run on the group's own thread: one
+//! that blocks, as for a file's sync, holds up the other calls of its listener and nobody else. A listener registered for
+//! keys shares its thread and must not block.
 
 use std::fmt::{self, Debug};
 use std::str::FromStr;

@@ -19,10 +19,11 @@ use mailhorn_events::{
     AccountId, EventId, Generation, MailboxId, MessageId, Position, QuotaLimits, Record, Stamp,
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 pub use cluster::{MemoryLocks, MemoryRegistry, MemoryTransport, Weather};
 
-use crate::clock::{Clock, Random};
+use crate::clock::{Clock, Random, Uptime};
 use crate::cluster::MemberRow;
 use crate::directory::Account;
 use crate::groups::Cursor;
@@ -49,6 +50,9 @@ struct State {
     messages: BTreeMap<MessageId, Message>,
     view: BTreeMap<(MailboxId, MessageId), (ViewRow, Bytes)>,
     notes: BTreeMap<NoteKey, Stamp>,
+    /// What was said of notes, in order.
+    notes_kept: Vec<NoteKey>,
+    notes_forgotten: Vec<NoteKey>,
     log: BTreeMap<(Generation, u64), Result<Arc<Record>, Unreadable>>,
     owners: BTreeMap<Generation, String>,
     /// The last group of each log, so that a repetition is known.
@@ -95,8 +99,10 @@ struct Message {
 struct Script {
     next_commit: Option<NextCommit>,
     commit_delay: Duration,
-    read_delay: Duration,
     unavailable: bool,
+    refuse_listings: bool,
+    refuse_usage: bool,
+    panic_at_account: Option<String>,
 }
 
 impl MemoryStore {
@@ -116,14 +122,24 @@ impl MemoryStore {
         self.0.lock().script.commit_delay = delay;
     }
 
-    /// Makes every other call on mail take `delay` of tokio's time before it does anything.
-    pub fn delay_reads(&self, delay: Duration) {
-        self.0.lock().script.read_delay = delay;
-    }
-
     /// While set, every call is refused as unavailable and every commit is unknown and not made.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.0.lock().script.unavailable = unavailable;
+    }
+
+    /// While set, mailboxes are not listed; all else is as before.
+    pub fn refuse_listings(&self, refuse: bool) {
+        self.0.lock().script.refuse_listings = refuse;
+    }
+
+    /// While set, usage is not told; all else is as before.
+    pub fn refuse_usage(&self, refuse: bool) {
+        self.0.lock().script.refuse_usage = refuse;
+    }
+
+    /// Panics when this address is looked up, as a bug would.
+    pub fn panic_at_account(&self, address: &str) {
+        self.0.lock().script.panic_at_account = Some(address.into());
     }
 
     /// Loses a message's octets. Its rows stay; chunks that no change has made valid yet go as well.
@@ -144,6 +160,18 @@ impl MemoryStore {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.0.lock().commits
+    }
+
+    /// The notes that were to be kept, in the order in which that was said.
+    #[must_use]
+    pub fn notes_kept(&self) -> Vec<NoteKey> {
+        self.0.lock().notes_kept.clone()
+    }
+
+    /// The notes that were to be forgotten, in the order in which that was said.
+    #[must_use]
+    pub fn notes_forgotten(&self) -> Vec<NoteKey> {
+        self.0.lock().notes_forgotten.clone()
     }
 
     /// From now on remembers every record, whatever housekeeping does to the log.
@@ -209,9 +237,31 @@ impl ManualClock {
     }
 }
 
+impl Uptime for ManualClock {
+    fn now(&self) -> Duration {
+        Duration::from_micros(*self.0.lock())
+    }
+}
+
 impl Clock for ManualClock {
     fn now_micros(&self) -> u64 {
         *self.0.lock()
+    }
+}
+
+/// The time that passes, as tokio has it: it jumps where a test's time does.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioUptime(Instant);
+
+impl Default for TokioUptime {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Uptime for TokioUptime {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

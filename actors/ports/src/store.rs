@@ -113,7 +113,14 @@ pub struct Recipient {
     pub mailbox: MailboxId,
     /// Sent before the content to this recipient, and counted in its size.
     pub prefix: Bytes,
-    /// Looked up before, and written with, the delivery; `None` where no retry is to be known.
+    /// What a retry is known by; `None` where no retry is to be known.
+    ///
+    /// It is looked up before the delivery, and counts from its commit on in the process that committed it. For other
+    /// processes it counts once it was kept ([`Change::KeepNotes`]) or the log was adopted
+    /// ([`Membership::adopt`](crate::Membership::adopt)), whichever comes first: until then a store may have it in memory
+    /// only. Whoever delivers says of each note one of two things through the same log: [`Change::ForgetNotes`] once
+    /// something shows that the reply was read, or [`Change::KeepNotes`] once nothing can show it any more, as also where
+    /// the commit's outcome was unknown when it was answered.
     pub note: Option<NoteKey>,
 }
 
@@ -171,8 +178,11 @@ pub enum Change {
     /// Notes that no longer count: their reply was read. No record tells of it; lost with a crash, it costs nothing
     /// but a retry's worth of caution.
     ForgetNotes(Vec<NoteKey>),
-    /// Notes whose replies may not have been read: the connection ended before anything showed it. From then on a retry
-    /// is known on every node. A store that keeps each note from its delivery on has nothing to do. No record tells of it.
+    /// Notes whose replies may not have been read: the connection ended before anything showed it, or the reply was that
+    /// the outcome is unknown. From then on a retry is known on every node. A note of a delivery that this process has not
+    /// committed (it may never come to be) is passed over: kept, it would answer `250` for mail that is nowhere. A store
+    /// that keeps each note from its delivery on has nothing to do. No record tells of it; lost, a retry on another node
+    /// may make a second copy.
     KeepNotes(Vec<NoteKey>),
 }
 
@@ -294,7 +304,7 @@ pub struct Retention {
     /// Log records with a stamp below this go in any case, but for the last of a log; others go when every group's cursor
     /// has passed them. One that can't be read is as old as the next one that can.
     pub records_before: Stamp,
-    /// Groups that no node has registered since are forgotten.
+    /// Groups that no node has registered since are forgotten, as [`GroupStore::forget_group`](crate::GroupStore) does it.
     pub groups_before: Stamp,
     /// Notes older than this no longer count.
     pub notes_since: Stamp,

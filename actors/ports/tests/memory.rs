@@ -1,8 +1,13 @@
 //! The in-memory doubles pass the contract suites, and fail when they are told to.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use mailhorn_events::{MessageId, Stamp};
-use mailhorn_ports::contract::{World, trimming};
-use mailhorn_ports::memory::{ManualClock, MemoryStore, NextCommit, SeededRandom};
+use mailhorn_ports::contract::{LocksPlace, RegistryPlace, TransportPlace, World, trimming};
+use mailhorn_ports::memory::{
+    ManualClock, MemoryLocks, MemoryRegistry, MemoryStore, MemoryTransport, NextCommit, SeededRandom,
+};
 use mailhorn_ports::{Change, Clock, Directory, MailStore, Random, ReadError, RecipientOutcome};
 
 mod mail_store {
@@ -29,6 +34,74 @@ mod trimming_logs {
 mod quota_store {
     use super::MemoryStore;
     mailhorn_ports::quota_store_contract!((MemoryStore::new(), ()));
+}
+
+/// Each double is a place of itself.
+struct Double<T>(T);
+
+impl RegistryPlace for Double<MemoryRegistry> {
+    type Registry = MemoryRegistry;
+
+    fn registry(&self) -> &MemoryRegistry {
+        &self.0
+    }
+
+    fn lease(&self) -> Duration {
+        LEASE
+    }
+
+    async fn wipe(&self) {
+        self.0.wipe();
+    }
+}
+
+impl LocksPlace for Double<MemoryLocks> {
+    type Locks = MemoryLocks;
+
+    fn locks(&self) -> &MemoryLocks {
+        &self.0
+    }
+
+    async fn wipe(&self) {
+        self.0.wipe();
+    }
+}
+
+impl TransportPlace for Double<MemoryTransport> {
+    type Transport = MemoryTransport;
+
+    fn transport(&self) -> &MemoryTransport {
+        &self.0
+    }
+
+    fn frames_max(&self) -> usize {
+        MemoryTransport::FRAMES_MAX
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(1);
+
+mod registry {
+    use super::{Double, LEASE, MemoryRegistry};
+    mailhorn_ports::registry_contract!((Double(MemoryRegistry::with_lease(LEASE)), ()));
+}
+
+mod maildrop_locks {
+    use super::{Double, MemoryLocks};
+    mailhorn_ports::maildrop_locks_contract!((Double(MemoryLocks::default()), ()));
+}
+
+mod transport {
+    use super::{Arc, Double, MemoryTransport, SeededRandom};
+    mailhorn_ports::transport_contract!({
+        let random = Arc::new(SeededRandom::new(1));
+        (Double(MemoryTransport::new(random)), ())
+    });
+}
+
+mod membership {
+    use super::MemoryStore;
+    mailhorn_ports::membership_contract!((MemoryStore::new(), ()));
 }
 
 #[tokio::test]

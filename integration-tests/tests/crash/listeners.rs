@@ -4,17 +4,20 @@
 //! The number of events is `MAILHORN_EVENTS` (4,000).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mailhorn_integration_tests::{Lmtp, Node, NodeBuilder, Pop3, Receiving, add_users, mail, mailhorn};
-use parking_lot::Mutex;
+use mailhorn_integration_tests::listening::{groups_when, is_idle, json, with_webhook};
+use mailhorn_integration_tests::{Lmtp, Node, NodeBuilder, Pop3, Receiving, add_users, mail};
 use serde_json::Value;
+
+use crate::stage::{Life, Stage};
 
 const DOMAIN: &str = "example.org";
 const PASSWORD: &str = "correct horse";
@@ -33,46 +36,49 @@ fn address(user: usize) -> String {
     format!("user{user}@{DOMAIN}")
 }
 
-/// Where the node of the moment is reached.
+/// What the clients and whoever counts share.
 #[derive(Default)]
-struct Stage {
-    lmtp: Mutex<Option<SocketAddr>>,
+struct Run {
+    stage: Stage,
     acknowledged: AtomicU64,
     is_over: AtomicBool,
 }
 
-/// Sends until enough was acknowledged.
-fn send(stage: &Stage, sender: u64, enough: u64) {
+/// Sends until enough was acknowledged, a step a message.
+fn send(run: &Run, sender: u64, enough: u64) {
     let mut number = sender * 10_000_000;
-    while stage.acknowledged.load(SeqCst) < enough {
-        let lmtp = *stage.lmtp.lock();
-        let Some(mut session) = lmtp.and_then(|lmtp| Lmtp::connect(lmtp).ok()) else {
-            thread::sleep(Duration::from_millis(20));
-            continue;
-        };
-        loop {
-            number += 1;
-            let first = usize::try_from(number).unwrap() % USERS;
-            let to: Vec<String> = (first..first + RECIPIENTS)
-                .map(|user| address(user % USERS))
-                .collect();
-            let to: Vec<&str> = to.iter().map(String::as_str).collect();
-            let Ok(replies) = session.deliver("sender@example.com", &to, &mail::sized_content(number, 300))
-            else {
-                break;
-            };
-            let taken = replies.iter().filter(|reply| reply.code == 250).count() as u64;
-            if stage.acknowledged.fetch_add(taken, SeqCst) + taken >= enough {
-                return;
-            }
+    let mut last = None;
+    while run.acknowledged.load(SeqCst) < enough {
+        let life = run.stage.after(last);
+        last = Some(life.number);
+        if let Err(error) = send_in(run, life, &mut number, enough) {
+            assert!(run.stage.is_over(life), "{error} while the node was alive");
         }
     }
 }
 
+/// Sends in one life of the node.
+fn send_in(run: &Run, life: Life, number: &mut u64, enough: u64) -> io::Result<()> {
+    let mut session = Lmtp::connect(life.lmtp)?;
+    while run.acknowledged.load(SeqCst) < enough {
+        *number += 1;
+        let first = usize::try_from(*number).unwrap() % USERS;
+        let to: Vec<String> = (first..first + RECIPIENTS)
+            .map(|user| address(user % USERS))
+            .collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let replies = session.deliver("sender@example.com", &to, &mail::sized_content(*number, 300))?;
+        let taken = replies.iter().filter(|reply| reply.code == 250).count() as u64;
+        run.acknowledged.fetch_add(taken, SeqCst);
+        run.stage.step();
+    }
+    Ok(())
+}
+
 /// What the webhook's receiver was sent, until the test is over.
-fn collect(receiver: &Receiving, stage: &Stage) -> BTreeSet<Place> {
+fn collect(receiver: &Receiving, run: &Run) -> BTreeSet<Place> {
     let mut had = BTreeSet::new();
-    while !stage.is_over.load(SeqCst) {
+    while !run.is_over.load(SeqCst) {
         while let Some((_, event)) = receiver.next_within(Duration::from_millis(200)) {
             had.extend(places(&event));
         }
@@ -97,34 +103,6 @@ fn places(event: &Value) -> Vec<Place> {
     messages.map(|message| (user.clone(), id(message))).collect()
 }
 
-fn command(data_dir: &Path, line: &str) -> Value {
-    let mut args = vec!["--data-dir", data_dir.to_str().unwrap()];
-    args.extend(line.split(' '));
-    let output = mailhorn(&args, "");
-    assert!(output.status.success(), "mailhorn {line}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Waits until no group has anything left to do; gives how many there are.
-fn wait_for_groups(data_dir: &Path) -> usize {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let groups = command(data_dir, "events groups --json");
-        let groups = groups.as_array().unwrap().clone();
-        let is_idle =
-            |group: &Value| group["lag"] == 0 && group["parked"] == 0 && group["state"] == "running";
-        if groups.iter().all(is_idle) {
-            assert!(
-                groups.iter().all(|group| group["dead_letters"] == 0),
-                "{groups:#?}"
-            );
-            return groups.len();
-        }
-        assert!(Instant::now() < until, "{groups:#?}");
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
 /// Every message of every mailbox.
 fn all_messages(pop3: SocketAddr) -> BTreeSet<Place> {
     let mut all = BTreeSet::new();
@@ -146,18 +124,18 @@ fn all_messages(pop3: SocketAddr) -> BTreeSet<Place> {
 /// Usage as quotas know it is what the mailboxes hold.
 fn usage_is_the_sum(data_dir: &Path) -> u64 {
     let mut sum = (0, 0);
-    let mailboxes = command(data_dir, "mailbox list --json");
+    let mailboxes = json(data_dir, "mailbox list --json");
     for mailbox in mailboxes.as_array().unwrap() {
         let held = (
             mailbox["messages"].as_u64().unwrap(),
             mailbox["octets"].as_u64().unwrap(),
         );
         let address = mailbox["address"].as_str().unwrap();
-        let quota = command(data_dir, &format!("quota show {address} --json"));
+        let quota = json(data_dir, &format!("quota show {address} --json"));
         assert_eq!(used(&quota), held, "{address}");
         sum = (sum.0 + held.0, sum.1 + held.1);
     }
-    let quota = command(data_dir, &format!("quota show {DOMAIN} --json"));
+    let quota = json(data_dir, &format!("quota show {DOMAIN} --json"));
     assert_eq!(used(&quota), sum, "the domain");
     sum.0
 }
@@ -173,32 +151,26 @@ fn builder(data_dir: &Path, receiver: SocketAddr) -> NodeBuilder {
     let names: Vec<String> = (0..USERS).map(|user| format!("user{user}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     add_users(data_dir, DOMAIN, &names, PASSWORD);
-    let secret = data_dir.join("webhook.secret");
-    std::fs::write(&secret, "correct horse battery staple").unwrap();
-    Node::builder()
+    let builder = Node::builder()
         .data_dir(data_dir)
         .setting("auth.argon2_memory", "8MiB")
         .setting("quota.user_messages", 10_000_000)
         .setting("quota.domain_size", "64GiB")
-        .setting("operation_log.enabled", true)
-        .setting("webhook.url", format!("http://{receiver}/hook"))
-        .setting("webhook.secret_file", secret.display())
+        .setting("operation_log.enabled", true);
+    with_webhook(builder, data_dir, receiver)
 }
 
 /// Kills the node at equal shares of the load; gives the one that lives on.
 fn live(builder: &NodeBuilder, stage: &Stage, enough: u64) -> Node {
-    for kill in 1..=KILLS as u64 {
+    let share = enough / RECIPIENTS as u64 / (KILLS as u64 + 1);
+    for kill in 0..KILLS {
         let mut node = builder.start();
-        *stage.lmtp.lock() = Some(node.lmtp());
-        let share = enough * kill / (KILLS as u64 + 1);
-        while stage.acknowledged.load(SeqCst) < share {
-            thread::sleep(Duration::from_millis(5));
-        }
-        *stage.lmtp.lock() = None;
+        stage.enter(kill, &node, false);
+        stage.doom_after(share);
         node.kill();
     }
     let node = builder.start();
-    *stage.lmtp.lock() = Some(node.lmtp());
+    stage.enter(KILLS, &node, true);
     node
 }
 
@@ -209,25 +181,30 @@ fn every_group_has_had_every_event_after_crashes_and_usage_is_the_sum() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = Receiving::start("127.0.0.1:0", 200);
     let builder = builder(dir.path(), receiver.address());
-    let stage = Arc::new(Stage::default());
+    let run = Arc::new(Run::default());
     let (told, by_webhook): (SyncSender<_>, _) = mpsc::sync_channel(1);
-    let collecting = Arc::clone(&stage);
+    let collecting = Arc::clone(&run);
     let collector = thread::spawn(move || told.send(collect(&receiver, &collecting)).unwrap());
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
-            let stage = Arc::clone(&stage);
-            thread::spawn(move || send(&stage, sender, enough))
+            let run = Arc::clone(&run);
+            thread::spawn(move || send(&run, sender, enough))
         })
         .collect();
-    let mut node = live(&builder, &stage, enough);
+    let mut node = live(&builder, &run.stage, enough);
     for sender in senders {
         sender.join().unwrap();
     }
-    assert_eq!(wait_for_groups(dir.path()), 3);
+    let groups = groups_when(dir.path(), PATIENCE, is_idle);
+    assert_eq!(groups.len(), 3);
+    assert!(
+        groups.iter().all(|group| group["dead_letters"] == 0),
+        "{groups:#?}"
+    );
     let all = all_messages(node.pop3());
-    assert!(all.len() as u64 >= stage.acknowledged.load(SeqCst));
+    assert!(all.len() as u64 >= run.acknowledged.load(SeqCst));
     assert_eq!(usage_is_the_sum(dir.path()), all.len() as u64);
-    stage.is_over.store(true, SeqCst);
+    run.is_over.store(true, SeqCst);
     collector.join().unwrap();
     let by_webhook = by_webhook.recv().unwrap();
     let log = std::fs::read_to_string(dir.path().join("operations.jsonl")).unwrap();

@@ -67,9 +67,12 @@ impl Stage {
 
     /// Waits until the clients have made so many steps more, and says that the node's end is near.
     pub(crate) fn doom_after(&self, steps: u64) {
-        let state = self.lock();
+        let mut state = self.lock();
         let end = state.steps + steps;
-        let mut state = self.wait(state, "the clients make no step", |state| state.steps >= end);
+        while state.steps < end {
+            let before = state.steps;
+            state = self.wait(state, "the clients make no step", |state| state.steps > before);
+        }
         state.doomed = true;
     }
 

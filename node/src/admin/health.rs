@@ -4,6 +4,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig, get, resource};
+use mailhorn_core::events::RegisteredGroup;
 use mailhorn_ports::{GroupName, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use super::AdminParts;
 
 /// The component that tells of dead letters.
 const DEAD_LETTERS: &str = "dead-letters";
+/// The component that tells of the groups that run here.
+const GROUPS: &str = "groups";
 
 /// How something is, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,7 +64,10 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 /// 200 while everything does what it should; else 503.
 async fn health(parts: Data<AdminParts>) -> HttpResponse {
     let held = parts.events.groups.groups_with_dead_letters().await;
-    let health = Health::of(vec![dead_letters(held, &parts.events.ignored_groups)]);
+    let health = Health::of(vec![
+        dead_letters(held, &parts.events.ignored_groups),
+        groups(&parts.events.bus.groups()),
+    ]);
     let status = match health.status {
         Status::Healthy | Status::Degraded => StatusCode::OK,
         Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
@@ -93,13 +99,38 @@ fn dead_letters(held: Result<Vec<(GroupName, u64)>, StoreError>, ignored: &[Grou
     }
 }
 
-/// The rules are those of James's `EventDeadLettersHealthCheckContract`, under its names.
+/// How the groups are: mail comes and goes whatever they do, and what they don't get now is kept for them.
+fn groups(registered: &[RegisteredGroup]) -> Component {
+    let told = registered.iter().filter_map(|group| {
+        let status = &group.status;
+        let how = match &status.why {
+            _ if status.rebuilding => "is rebuilding".to_owned(),
+            Some(why) => format!("is stopped: {why}"),
+            None if status.late => "is late".to_owned(),
+            None => return None,
+        };
+        Some(format!("{} {how}", group.name))
+    });
+    let told: Vec<String> = told.collect();
+    let status = match told.is_empty() {
+        true => Status::Healthy,
+        false => Status::Degraded,
+    };
+    Component {
+        name: GROUPS.to_owned(),
+        status,
+        cause: (!told.is_empty()).then(|| told.join(", ")),
+    }
+}
+
+/// The rules about dead letters are those of James's `EventDeadLettersHealthCheckContract`, under its names.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mailhorn_core::events::GroupStatus;
     use mailhorn_events::{EventId, Generation, Position, Stamp};
     use mailhorn_ports::memory::MemoryStore;
-    use mailhorn_ports::{GroupStore, Letter};
+    use mailhorn_ports::{GroupStore, Letter, Mode, Scope};
 
     const A: &str = "group-a";
     const B: &str = "group-b";
@@ -204,6 +235,37 @@ mod tests {
         let component = check(&store(&[(A, 1), (B, 2)]).await, &[A]).await;
         assert_eq!(component.cause.as_deref(), Some("group-b has 1"));
         assert_eq!(component.status, Status::Degraded);
+    }
+
+    #[test]
+    fn groups_that_wait_are_rebuilt_or_late_degrade_the_node() {
+        let group = |name: &str, why: Option<&str>, rebuilding, late| RegisteredGroup {
+            name: name.parse().unwrap(),
+            stored_as: name.parse().unwrap(),
+            scope: Scope::Local,
+            mode: Mode::Async,
+            status: GroupStatus {
+                why: why.map(str::to_owned),
+                rebuilding,
+                late,
+                ..GroupStatus::default()
+            },
+        };
+        let well = group("quota", None, false, false);
+        let component = groups(std::slice::from_ref(&well));
+        assert_eq!((component.status, component.cause), (Status::Healthy, None));
+        let registered = [
+            group("index", None, true, false),
+            group("log", None, false, true),
+            well,
+            group("webhook", Some("connection refused"), false, true),
+        ];
+        let component = groups(&registered);
+        assert_eq!(component.status, Status::Degraded);
+        assert_eq!(
+            component.cause.as_deref(),
+            Some("index is rebuilding, log is late, webhook is stopped: connection refused")
+        );
     }
 
     #[test]

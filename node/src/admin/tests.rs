@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::operations::tests::deliver;
+use crate::operations::tests::{deliver, operations};
 use crate::settings::Sources;
 
 mod events;

@@ -61,6 +61,7 @@ fn redeliver(
             vec![Redelivered {
                 group: group.to_owned(),
                 letters: 1,
+                unreadable: 0,
                 error: None,
             }]
         }
@@ -75,15 +76,20 @@ fn redeliver(
     for Redelivered {
         group,
         letters,
+        unreadable,
         error,
     } in told
     {
-        match error {
-            None => write_line(&format!("{group}: dead letters given out again: {letters}"))?,
-            Some(error) => {
-                complain(format!("mailhorn: {error}"));
-                exit = Exit::Failed;
-            }
+        write_line(&format!("{group}: dead letters given out again: {letters}"))?;
+        if unreadable > 0 {
+            complain(format!(
+                "mailhorn: {group}: dead letters that this release can't read: {unreadable}"
+            ));
+            exit = Exit::Failed;
+        }
+        if let Some(error) = error {
+            complain(format!("mailhorn: {group}: {error}"));
+            exit = Exit::Failed;
         }
     }
     Ok(exit)

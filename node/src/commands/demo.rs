@@ -1,5 +1,6 @@
 //! `mailhorn demo`: a node to play with.
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -108,7 +109,7 @@ fn run(settings: Settings, passwords: &Passwords) -> anyhow::Result<()> {
         let data_dir = std::path::absolute(&settings.node.data_dir)?;
         let listeners = Listeners::bind(&settings, Taken::AnyPort)?;
         let wanted = Addresses::wanted(&settings);
-        let node = wiring::run(Arc::new(settings), listeners, shutdown).await?;
+        let node = wiring::run(Arc::new(settings), listeners, &BTreeSet::new(), shutdown).await?;
         let addresses = node.addresses().clone();
         let sent = send_samples(addresses.clone()).await;
         if let Err(error) = sent.and_then(|()| explain(&addresses, &wanted, &data_dir, passwords)) {
@@ -117,7 +118,8 @@ fn run(settings: Settings, passwords: &Passwords) -> anyhow::Result<()> {
             node.finished().await?;
             return Err(error);
         }
-        node.finished().await
+        // A demo is alone with its store, so there is no lease to lose.
+        node.finished().await.map(drop)
     })
 }
 

@@ -27,12 +27,13 @@ fn of(args: LimitArgs) -> Limits {
     }
 }
 
-/// Owner, messages and octets, each as usage/limit.
+/// Owner, messages and octets, each as usage/limit, and whether the limits are its own. They may be in force or not.
 fn line(quota: &Quota) -> String {
     let limit = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     let set = if quota.limits.is_some() { "set" } else { "default" };
+    let enforced = if quota.enforced { "" } else { "\tnot enforced" };
     format!(
-        "{}\t{}/{}\t{}/{}\t{set}",
+        "{}\t{}/{}\t{}/{}\t{set}{enforced}",
         quota.owner,
         quota.messages,
         limit(quota.effective.messages),
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_line_has_usage_beside_each_limit() {
-        let quota = Quota {
+        let mut quota = Quota {
             owner: "a@example.org".into(),
             limits: None,
             effective: Limits {
@@ -83,5 +84,8 @@ mod tests {
             octets: 9,
         };
         assert_eq!(line(&quota), "a@example.org\t1/unlimited\t9/2048\tdefault");
+        quota.enforced = false;
+        let told = line(&quota);
+        assert!(told.ends_with("default\tnot enforced"), "{told}");
     }
 }

@@ -1,10 +1,13 @@
 //! `mailhorn serve`.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::FutureExt;
+use mailhorn_events::Generation;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Exit;
@@ -15,15 +18,16 @@ use crate::{private_files, telemetry, wiring};
 pub(super) fn serve(settings: Settings) -> anyhow::Result<Exit> {
     let _lines = telemetry::init(&settings.log)?;
     actix_rt::System::new().block_on(async move {
-        let shutdown = asked_to_stop()?;
+        let shutdown = asked_to_stop()?.boxed_local().shared();
         let data_dir = &settings.node.data_dir;
         private_files::make_folder(data_dir)
             .with_context(|| format!("node.data_dir: {} can't be made", data_dir.display()))?;
-        let listeners = Listeners::bind(&settings, Taken::Refuse)?;
-        wiring::run(Arc::new(settings), listeners, shutdown)
-            .await?
-            .finished()
-            .await
+        let settings = Arc::new(settings);
+        wiring::live(shutdown.clone(), async |ended: &BTreeSet<Generation>| {
+            let listeners = Listeners::bind(&settings, Taken::Refuse)?;
+            wiring::run(Arc::clone(&settings), listeners, ended, shutdown.clone()).await
+        })
+        .await
     })?;
     Ok(Exit::Done)
 }

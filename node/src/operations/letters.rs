@@ -35,6 +35,9 @@ impl Operations {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         let after = after.map(event_id).transpose()?;
         let letters = self.groups.dead_letters(group, after, limit).await?;
+        if letters.is_empty() {
+            self.refuse_unknown(group).await?;
+        }
         let next = letters.last().filter(|_| letters.len() == limit);
         Ok(Page {
             next: next.map(|letter| letter.id.to_string()),
@@ -80,6 +83,7 @@ impl Operations {
         group: &GroupName,
         limit: Option<usize>,
     ) -> Result<u64, OperationError> {
+        self.refuse_unknown(group).await?;
         let Some(limit) = limit else {
             return Ok(self.groups.remove_dead_letters(group).await?);
         };
@@ -101,6 +105,16 @@ impl Operations {
         }
         Ok(removed)
     }
+
+    /// Of a misspelt group there is nothing, which is not to be taken for good news. One that was forgotten may have
+    /// letters.
+    async fn refuse_unknown(&self, group: &GroupName) -> Result<(), OperationError> {
+        let known = self.groups.groups().await?;
+        let with_letters = self.groups.groups_with_dead_letters().await?;
+        let is_there = known.iter().any(|known| known.name == *group)
+            || with_letters.iter().any(|(name, _)| name == group);
+        if is_there { Ok(()) } else { Err(no_group(group)) }
+    }
 }
 
 /// A group's name as people write it.
@@ -118,6 +132,10 @@ pub(super) fn event_id(text: &str) -> Result<EventId, OperationError> {
         .parse()
         .map_err(|_| OperationError::Invalid(format!("{text:?} is no event id")))?;
     Ok(EventId(id))
+}
+
+pub(super) fn no_group(group: &GroupName) -> OperationError {
+    OperationError::NotFound(format!("there is no group {group}"))
 }
 
 fn no_letter(group: &GroupName, id: &str) -> OperationError {

@@ -1,12 +1,13 @@
 //! Groups of listeners on a running node: where they are, and dead letters that they get again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mailhorn_core::events::{EventBus, RedeliverError, RegisteredGroup};
-use mailhorn_ports::{GroupName, GroupStore, KnownGroup, MailStore, StoreError};
+use mailhorn_core::events::{EventBus, RedeliverError, RedeliveredLetters, RegisteredGroup};
+use mailhorn_ports::{Cursor, GroupName, GroupStore, KnownGroup, MailStore, StoreError};
 
 use super::OperationError;
-use super::letters::event_id;
+use super::letters::{event_id, no_group};
 use super::views::{Group, GroupLog, GroupState, Redelivered};
 
 /// What is done with groups. Clones share it.
@@ -64,16 +65,20 @@ impl EventOperations {
         Ok(shown)
     }
 
-    /// A group that nobody runs: its lag is what the log keeps for it.
+    /// A group that nobody runs: its lag is what the logs keep for it, those among them that began since it ran last.
     async fn known_group(&self, known: KnownGroup, dead_letters: u64) -> Result<Group, StoreError> {
-        let (mut logs, mut parked) = (Vec::new(), 0);
-        for (log, cursor) in self.groups.cursors(&known.name).await? {
-            parked += self.groups.parked(&known.name, log).await?.len();
+        let cursors: BTreeMap<_, _> = self.groups.cursors(&known.name).await?.into_iter().collect();
+        let mut logs = Vec::new();
+        for (log, _) in self.mail.logs().await? {
             logs.push(GroupLog {
                 log: log.to_string(),
-                finished: cursor.finished(),
+                finished: cursors.get(&log).map_or(0, Cursor::finished),
                 end: self.mail.log_end(log).await?,
             });
+        }
+        let mut parked = 0;
+        for log in self.groups.parked_logs(&known.name).await? {
+            parked += self.groups.parked(&known.name, log).await?.len();
         }
         Ok(Group {
             name: known.name.to_string(),
@@ -89,7 +94,8 @@ impl EventOperations {
         })
     }
 
-    /// Forgets a group, so that the log is kept for it no longer. Its dead letters stay.
+    /// Forgets a group, so that the log is kept for it no longer. Its dead letters stay, and what it had parked is among
+    /// them.
     ///
     /// # Errors
     ///
@@ -106,7 +112,7 @@ impl EventOperations {
             .iter()
             .any(|known| known.name == *group)
         {
-            return Err(OperationError::NotFound(format!("there is no group {group}")));
+            return Err(no_group(group));
         }
         Ok(self.groups.forget_group(group).await?)
     }
@@ -127,23 +133,18 @@ impl EventOperations {
         Ok(self.bus.redeliver(group, event_id(id)?).await?)
     }
 
-    /// Gives dead letters of a group to it again.
+    /// Gives dead letters of a group to it again. Where that ends early it is told with the reason.
     ///
     /// # Errors
     ///
-    /// [`OperationError`]: some may have been given.
+    /// [`OperationError`]: none was given.
     pub async fn redeliver_group(
         &self,
         group: &GroupName,
         limit: Option<usize>,
     ) -> Result<Redelivered, OperationError> {
         let limit = limit.unwrap_or(self.redeliver_limit);
-        let letters = self.bus.redeliver_all(group, limit).await?;
-        Ok(Redelivered {
-            group: group.to_string(),
-            letters,
-            error: None,
-        })
+        redelivered(group, self.bus.redeliver_all(group, limit).await)
     }
 
     /// Gives dead letters of every group to it again, at most `limit` of each. One that can't get them is told with the
@@ -159,10 +160,23 @@ impl EventOperations {
             told.push(redelivered.unwrap_or_else(|error| Redelivered {
                 group: group.to_string(),
                 letters: 0,
+                unreadable: 0,
                 error: Some(error.to_string()),
             }));
         }
         Ok(told)
+    }
+}
+
+fn redelivered(group: &GroupName, given: RedeliveredLetters) -> Result<Redelivered, OperationError> {
+    match given.broken_off {
+        Some(error) if given.taken_up == 0 => Err(error.into()),
+        broken_off => Ok(Redelivered {
+            group: group.to_string(),
+            letters: given.taken_up,
+            unreadable: given.unreadable,
+            error: broken_off.map(|error| error.to_string()),
+        }),
     }
 }
 
@@ -189,5 +203,25 @@ fn registered_group(group: &RegisteredGroup, dead_letters: u64) -> Group {
         logs: logs.collect(),
         parked: status.parked,
         dead_letters,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redelivery_that_breaks_off_tells_what_was_given_before() {
+        let group = "webhook".parse().unwrap();
+        let given = |taken_up| RedeliveredLetters {
+            taken_up,
+            unreadable: 2,
+            broken_off: Some(RedeliverError::TooMany),
+        };
+        let told = redelivered(&group, given(3)).unwrap();
+        assert_eq!((told.letters, told.unreadable), (3, 2));
+        assert_eq!(told.error, Some(RedeliverError::TooMany.to_string()));
+        let refused = redelivered(&group, given(0)).unwrap_err();
+        assert!(matches!(refused, OperationError::Unavailable(_)), "{refused}");
     }
 }

@@ -18,6 +18,7 @@ use super::{Hashing, Operations};
 use crate::clock::{OsRandom, SystemClock};
 use crate::private_files;
 use crate::settings::Settings;
+use crate::settings::value::NodeName;
 
 /// How often a group with an unknown outcome is repeated before the command gives up.
 const REPEATS_MAX: u32 = 5;
@@ -76,7 +77,7 @@ impl Offline {
             store: shared.clone(),
             groups: shared.clone(),
             quota: Quota::of_settings(settings, shared.clone()),
-            writer: Arc::new(SoleWriter::new(shared, ids.clone())),
+            writer: Arc::new(SoleWriter::new(shared, ids.clone(), &settings.node.name)),
             hashing: Arc::new(hashing),
             ids,
         };
@@ -124,17 +125,22 @@ impl Hashing for InPlace {
     fn accounts_changed(&self) {}
 }
 
-/// Writes changes one by one into a log of its own: a command is one life of a process, as a node is.
+/// Writes changes one by one into a log of its own: a command is one life of a process, as a node is. The log is begun with
+/// the first change, so that a command that only reads leaves none.
 #[derive(Debug)]
 pub(super) struct SoleWriter {
     store: Arc<dyn MailStore>,
     ids: Ids,
     generation: Generation,
+    /// Whose log it is: the node that runs on the folder later shows it to its groups.
+    node: NodeName,
     state: Mutex<WriterState>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum WriterState {
+    /// Nothing was written.
+    NotBegun,
     /// The number of the next record.
     Next(u64),
     /// A group's outcome is unknown, so nothing may be numbered behind it.
@@ -142,13 +148,29 @@ enum WriterState {
 }
 
 impl SoleWriter {
-    pub(super) fn new(store: Arc<dyn MailStore>, ids: Ids) -> Self {
+    pub(super) fn new(store: Arc<dyn MailStore>, ids: Ids, node: &NodeName) -> Self {
         let generation = ids.generation();
         Self {
             store,
             ids,
             generation,
-            state: Mutex::new(WriterState::Next(1)),
+            node: node.clone(),
+            state: Mutex::new(WriterState::NotBegun),
+        }
+    }
+
+    /// The number of the next record.
+    async fn next(&self, state: &mut WriterState) -> Result<u64, StoreError> {
+        match *state {
+            WriterState::NotBegun => {
+                self.store.begin_log(self.generation, self.node.as_str()).await?;
+                *state = WriterState::Next(1);
+                Ok(1)
+            }
+            WriterState::Next(number) => Ok(number),
+            WriterState::Unknown => Err(StoreError::Unavailable(
+                "the outcome of an earlier change is unknown".to_owned(),
+            )),
         }
     }
 }
@@ -157,11 +179,7 @@ impl SoleWriter {
 impl Writer for SoleWriter {
     async fn write(&self, change: Change) -> Result<(), StoreError> {
         let mut state = self.state.lock().await;
-        let WriterState::Next(first) = *state else {
-            return Err(StoreError::Unavailable(
-                "the outcome of an earlier change is unknown".to_owned(),
-            ));
-        };
+        let first = self.next(&mut state).await?;
         let now = self.ids.now();
         let group = Group {
             generation: self.generation,

@@ -23,12 +23,13 @@ pub(crate) fn operations(store: &MemoryStore) -> Operations {
         passes: 1,
         lanes: 1,
     };
+    let settings = Sources::default().load().unwrap();
     Operations {
         directory: shared.clone(),
         store: shared.clone(),
         groups: shared.clone(),
-        quota: Quota::of_settings(&Sources::default().load().unwrap(), shared.clone()),
-        writer: Arc::new(SoleWriter::new(shared, ids.clone())),
+        quota: Quota::of_settings(&settings, shared.clone()),
+        writer: Arc::new(SoleWriter::new(shared, ids.clone(), &settings.node.name)),
         hashing: Arc::new(InPlace {
             ids: ids.clone(),
             cost,
@@ -349,9 +350,29 @@ async fn behind_a_change_whose_outcome_stays_unknown_nothing_is_written() {
     let store = MemoryStore::new();
     let operations = operations(&store);
     let forget = || Change::ForgetNotes(Vec::new());
+    operations.writer.write(forget()).await.unwrap();
     store.set_unavailable(true);
     assert!(operations.writer.write(forget()).await.is_err());
     store.set_unavailable(false);
     assert!(operations.writer.write(forget()).await.is_err());
-    assert_eq!(store.commits(), 0);
+    assert_eq!(store.commits(), 1);
+}
+
+/// Else no group of the node would follow the log of what was done while it was stopped.
+#[tokio::test]
+async fn a_log_of_the_node_is_begun_with_the_first_change_and_no_sooner() {
+    let store = MemoryStore::new();
+    let operations = operations(&store);
+    operations.add_domain("example.org").await.unwrap();
+    assert!(store.logs().await.unwrap().is_empty(), "no record is written");
+    operations
+        .add_user("alice@example.org", &secret("x"))
+        .await
+        .unwrap();
+    let logs = store.logs().await.unwrap();
+    let [(log, node)] = &logs[..] else {
+        panic!("one log: {logs:?}")
+    };
+    assert_eq!(node, "mailhorn");
+    assert_eq!(store.log_end(*log).await.unwrap(), 1);
 }

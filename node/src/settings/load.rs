@@ -10,7 +10,7 @@ use config::{
 
 use super::problem::{Problem, Problems};
 use super::table::{Bounds, allowed, within};
-use super::value::{Raw, Value};
+use super::value::{HttpUrl, Raw, Value};
 use super::{Section, Settings};
 
 /// Begins the name of every environment variable that is a setting: `MAILHORN__SMTP__LISTEN`.
@@ -220,15 +220,16 @@ fn unknown(key: String, value: &Found, section: Option<&Section>, table: &[Secti
     let origin = origin(&key, value.origin());
     Problem::UnknownKey {
         key,
-        value: shown(value),
+        // What it was meant for is not known: it may have been an address with a password.
+        value: shown::<HttpUrl>(value),
         origin,
         meant,
         allowed,
     }
 }
 
-fn shown(value: &Found) -> String {
-    raw(value).map_or_else(|| "a table".to_owned(), |raw| raw.to_string())
+fn shown<T: Value>(value: &Found) -> String {
+    raw(value).map_or_else(|| "a table".to_owned(), |raw| T::shown(&raw))
 }
 
 /// Who set a value, in words.
@@ -290,7 +291,7 @@ impl Reader {
             let origin = origin(&key, found.origin());
             self.problems.push(Problem::BadValue {
                 key,
-                value: shown(&found),
+                value: shown::<T>(&found),
                 origin,
                 allowed: allowed::<T>(bounds),
             });

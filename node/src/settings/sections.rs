@@ -219,9 +219,12 @@ section!(
     Events {
         /// How long the log keeps what somebody has not read yet. What everybody has read goes at once.
         retention: Duration = "7d", "1h" to "365d";
-        /// How long a reply waits for listeners that want to have an event before it leaves.
+        /// How long a reply waits for listeners that want to have an event before it leaves (mode `sync`). None of those
+        /// that ship does.
         sync_timeout: Duration = "250ms", "1ms" to "10s";
-        /// How many events one listener may have in its hands at a time.
+        /// How many calls of one listener may be under way at a time. Of those that ship it holds for the quota thresholds,
+        /// which get up to 256 events in a call: the operation log has one call at a time, the webhook
+        /// `webhook.concurrency`.
         concurrency: u32 = "10", "1" to "1000";
         /// How long a listener may take over an event before that counts as a failure.
         execution_timeout: Duration = "1m", "1s" to "1h";
@@ -252,7 +255,9 @@ section!(
 
 section!(
     /// How much users and domains may hold. What `mailhorn quota set` says of one of them goes before this. A message
-    /// beyond is answered with 452, so that its sender tries again, or with 552 where it would never fit; on LMTP too.
+    /// beyond is answered with 452, so that its sender tries again, or with 552 where it would never fit. On SMTP that is
+    /// decided at RCPT, by the SIZE that MAIL declared: without one a message is taken while there is any room. On LMTP it
+    /// is decided again by what came in.
     Quota {
         /// Whether quotas are looked at.
         enabled: bool = "true";
@@ -267,7 +272,8 @@ section!(
         /// At which parts of a limit, in percent, an event says that usage crossed it, in either direction. An empty
         /// list: none.
         thresholds: Vec<Percent> = "80,95,100";
-        /// How long the limits of a user or a domain are remembered. A change made by this node holds at once.
+        /// How long the limits of a user or a domain are remembered. A change made by this node holds at once, but for
+        /// mail that comes in at that very moment.
         refresh: Duration = "5s", "100ms" to "1h";
     }
 );
@@ -293,7 +299,8 @@ section!(
         /// A file with the secret that signs what is sent, at least 16 octets; a line end behind it isn't part of it.
         /// Needed where `webhook.url` is set.
         secret_file: Option<PathBuf> = "";
-        /// Kinds of event that are sent. An empty list: all.
+        /// Kinds of event that are sent. An empty list: all. Until there is IMAP these do not occur: FlagsUpdated,
+        /// MailboxRenamed, MailboxAclUpdated, MailboxSubscribed, MailboxUnsubscribed, MessageMoved.
         events: Vec<EventKind> = "";
         /// How long the receiver may take to answer.
         timeout: Duration = "10s", "100ms" to "5m";

@@ -154,6 +154,16 @@ fn an_unknown_setting_or_a_bad_value_stops_the_start_whoever_set_it() {
             [("MAILHORN__AUTH__TRUSTED_NETWORKS", "10.0.0.0/33")],
             "auth.trusted_networks = \"10.0.0.0/33\" (ORIGIN): not allowed. Allowed: a list of: a network",
         ),
+        (
+            "[webhook]\nurl = \"http://ann:pass@word@host/\"\n",
+            [("MAILHORN__WEBHOOK__URL", "http://ann:pass@word@host/")],
+            "webhook.url = \"…@host/\" (ORIGIN): not allowed. Allowed: an address without a user",
+        ),
+        (
+            "[webhook]\nulr = \"http://ann:password@host/\"\n",
+            [("MAILHORN__WEBHOOK__ULR", "http://ann:password@host/")],
+            "webhook.ulr = \"…@host/\" (ORIGIN): there is no such setting",
+        ),
     ];
     for (file, variables, expected) in table {
         let variable = variables[0].0;

@@ -48,6 +48,11 @@ pub trait Value: Sized + PartialOrd {
     /// As it stands in a TOML file.
     fn to_toml(&self) -> String;
 
+    /// What a source says, as an error message may repeat it: without what could be a secret.
+    fn shown(raw: &Raw) -> String {
+        raw.to_string()
+    }
+
     /// Reads what a source says. Only lists take more than one.
     fn read(raw: &Raw) -> Option<Self> {
         match raw {
@@ -105,6 +110,10 @@ impl<T: Value> Value for Option<T> {
 
     fn to_toml(&self) -> String {
         self.as_ref().map_or_else(|| quoted(""), Value::to_toml)
+    }
+
+    fn shown(raw: &Raw) -> String {
+        T::shown(raw)
     }
 }
 

@@ -27,6 +27,23 @@ const FINISH_DEADLINE: Duration = Duration::from_secs(10);
 /// Events that the quota's listener is shown at once: of many for one user it looks once.
 const QUOTA_BATCH_MAX: usize = 256;
 
+/// Listeners that can't be made where a setting is wrong, so that they are made before anything begins.
+#[derive(Debug)]
+pub(super) struct Shipped {
+    operation_log: Option<Arc<OperationLog>>,
+    webhook: Option<Arc<Webhook>>,
+}
+
+impl Shipped {
+    /// Those that the settings switch on. The data folder, where the operation log may lie, must be there.
+    pub(super) fn new(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            operation_log: operation_log(settings)?.map(Arc::new),
+            webhook: webhook(settings)?.map(Arc::new),
+        })
+    }
+}
+
 /// What listens in a node.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -101,22 +118,21 @@ impl Listening {
             };
             self.group("quota", Arc::new(thresholds), options).await?;
         }
-        if settings.operation_log.enabled {
-            let path = settings.operation_log_path();
-            let operations = OperationLog::open(&path)
-                .with_context(|| format!("operation_log.path: {} can't be written", path.display()))?;
+        if let Some(operations) = &parts.shipped.operation_log {
             let options = ListenerOptions {
                 execution_timeout: options.execution_timeout,
                 ..OperationLog::listener_options()
             };
-            self.group("operation-log", Arc::new(operations), options).await?;
+            let listener: Arc<dyn Listener> = operations.clone();
+            self.group("operation-log", listener, options).await?;
         }
-        if let Some(webhook) = webhook(settings)? {
+        if let Some(webhook) = &parts.shipped.webhook {
             let options = ListenerOptions {
                 concurrency: settings.webhook_concurrency(),
                 ..options
             };
-            self.group("webhook", Arc::new(webhook), options).await?;
+            let listener: Arc<dyn Listener> = webhook.clone();
+            self.group("webhook", listener, options).await?;
         }
         Ok(())
     }
@@ -170,6 +186,17 @@ impl Listening {
     pub(super) fn stop(&self) {
         self.arbiter.stop();
     }
+}
+
+/// The operation log, where it is switched on.
+fn operation_log(settings: &Settings) -> anyhow::Result<Option<OperationLog>> {
+    if !settings.operation_log.enabled {
+        return Ok(None);
+    }
+    let path = settings.operation_log_path();
+    let opened = OperationLog::open(&path)
+        .with_context(|| format!("operation_log.path: {} can't be written", path.display()))?;
+    Ok(Some(opened))
 }
 
 /// The webhook, where one is set.

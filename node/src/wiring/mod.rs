@@ -2,53 +2,64 @@
 
 mod events;
 mod kinds_view;
+mod life;
+mod lives;
 mod redelivery;
 mod services;
+mod stores;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use anyhow::Context as _;
-use mailhorn_core::admission::Admission;
 use mailhorn_core::auth::Authenticator;
-use mailhorn_core::drain::{self, Drain, DrainWatch};
+use mailhorn_core::drain::{self, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, Log, LogDeps, LogHandle, LogOptions};
 use mailhorn_core::mailbox::Mailboxes;
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::quota::Quotas;
-use mailhorn_core::supervisor::{Supervise, Supervisor};
+use mailhorn_core::supervisor::{Fatal, Supervise, Supervisor};
 use mailhorn_events::Generation;
-use mailhorn_ports::{Clock, Directory, GroupStore, Ids, MailStore, QuotaStore, Random, Writer};
+use mailhorn_ports::{Clock, Directory, GroupStore, Ids, Lease, MailStore, QuotaStore, Random, Writer};
 use rustls::ServerConfig;
 use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness, State};
 use crate::clock::{OsRandom, SystemClock};
 use crate::listeners::{Addresses, Listeners};
+use crate::operations::Operations;
 use crate::operations::listening::EventOperations;
 use crate::operations::quota::Quota;
-use crate::operations::{Operations, offline};
 use crate::settings::Settings;
 use crate::tls;
 
-use events::Listening;
+use events::{Listening, Shipped};
 use kinds_view::KindsView;
+use life::Life;
+pub use lives::live;
 use services::MailListeners;
+use stores::Stores;
 
-/// How often the end of the last sessions is looked for.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);
-/// What sessions get beyond the deadline to say good-bye.
-const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How a life of a node ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was asked to, with everything durable.
+    Stopped,
+    /// It lost the lease on this log, and promised nothing more. The node may go on at once, with a log of its own.
+    LeaseLost(Generation),
+}
 
 /// A node that runs.
 #[derive(Debug)]
 pub struct NodeHandle {
     addresses: Addresses,
-    ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+    ended: tokio::task::JoinHandle<anyhow::Result<Ended>>,
 }
 
 impl NodeHandle {
@@ -58,17 +69,18 @@ impl NodeHandle {
         &self.addresses
     }
 
-    /// Returns when it has ended.
+    /// Returns when it has ended, and how.
     ///
     /// # Errors
     ///
     /// When it did not end well: a part could not be kept alive, or not everything was made durable.
-    pub async fn finished(self) -> anyhow::Result<()> {
+    pub async fn finished(self) -> anyhow::Result<Ended> {
         self.ended.await.context("the node's own task ended")?
     }
 }
 
-/// Starts a node. Returns when everything accepts; the node ends well after `shutdown` resolves.
+/// Starts a node. Returns when everything accepts; the node ends well after `shutdown` resolves. `ended` are the logs that
+/// this process wrote before, in lives that lost their lease.
 ///
 /// # Errors
 ///
@@ -76,14 +88,37 @@ impl NodeHandle {
 pub async fn run(
     settings: Arc<Settings>,
     listeners: Listeners,
+    ended: &BTreeSet<Generation>,
+    shutdown: impl Future<Output = ()> + 'static,
+) -> anyhow::Result<NodeHandle> {
+    let stores = Stores::embedded(&settings)?;
+    run_on(stores, settings, listeners, ended, shutdown).await
+}
+
+/// Starts a node on these stores.
+async fn run_on(
+    stores: Stores,
+    settings: Arc<Settings>,
+    listeners: Listeners,
+    ended: &BTreeSet<Generation>,
     shutdown: impl Future<Output = ()> + 'static,
 ) -> anyhow::Result<NodeHandle> {
     let addresses = listeners
         .addresses()
         .context("a listener's address can't be read")?;
     let readiness = Readiness::default();
-    let parts = Parts::new(&settings).await?;
-    let (fatal, mut failed) = mpsc::channel(1);
+    let store = Arc::clone(&stores.mail);
+    let parts = Parts::new(&settings, stores).await;
+    // Where a setting stands in the way of the rest, the store ends well: it has no part in that.
+    if parts.is_err()
+        && let Err(error) = store.close().await
+    {
+        tracing::warn!(%error, "the store could not be closed: the next start reads its journal again");
+    }
+    let parts = parts?;
+    let lives_lost = u64::try_from(ended.len()).unwrap_or(u64::MAX);
+    parts.metrics.leases_lost.inc_by(lives_lost);
+    let (fatal, mut failed) = mpsc::channel::<Fatal>(1);
     let supervisor = Supervisor::new(Arc::clone(&parts.kinds.supervisor), fatal).start();
     let (drain, watch) = drain::drain();
     parts.begin_log(settings.node.name.as_str()).await?;
@@ -105,57 +140,27 @@ pub async fn run(
     };
     let (admissions, arbiters) = parts.start_services(&settings, &supervisor, &watch, mail).await?;
     readiness.set(State::Ready);
-
-    let deadline = settings.node.shutdown_deadline;
-    let log = parts.log.clone();
+    let life = Life {
+        generation: parts.generation,
+        log: parts.log.clone(),
+        kinds: Arc::clone(&parts.kinds),
+        listening,
+        admissions,
+        arbiters,
+        drain,
+        readiness,
+        stop_admin,
+        _supervisor: supervisor,
+        deadline: settings.node.shutdown_deadline,
+    };
     let ended = actix_rt::spawn(async move {
-        let failed = tokio::select! {
+        let why = tokio::select! {
             () = shutdown => None,
             failed = failed.recv() => failed,
         };
-        readiness.set(State::Draining);
-        tracing::info!(
-            deadline_s = deadline.as_secs(),
-            "the node ends: transactions may finish"
-        );
-        wait_for_sessions(&drain, deadline, &admissions).await;
-        // After the sessions, whose replies may wait for listeners, and before the log, which closes the store: until
-        // then listeners may announce (the quota's do), letters are parked and cursors are saved.
-        listening.finish().await;
-        let durable = log.finish().await;
-        stop_admin.stop(true).await;
-        for arbiter in &arbiters {
-            arbiter.stop();
-        }
-        listening.stop();
-        drop(supervisor);
-        match (failed, durable) {
-            (Some(part), _) => anyhow::bail!("{part} failed too often to be started again"),
-            (None, false) => {
-                anyhow::bail!("the store could not be closed: the next start reads its journal again")
-            }
-            (None, true) => {
-                tracing::info!("the node has ended, everything is durable");
-                Ok(())
-            }
-        }
+        life.end(why).await
     });
     Ok(NodeHandle { addresses, ended })
-}
-
-/// Begins the drain and returns when the last session has ended, or the deadline is past.
-async fn wait_for_sessions(drain: &Drain, deadline: Duration, admissions: &[Admission]) {
-    drain.begin(deadline);
-    let last = tokio::time::Instant::now() + deadline + DRAIN_GRACE;
-    while admissions.iter().any(|admission| admission.connections() > 0) {
-        if tokio::time::Instant::now() >= last {
-            tracing::warn!(
-                "sessions did not end within node.shutdown_deadline: what they had not finished was not promised"
-            );
-            return;
-        }
-        tokio::time::sleep(DRAIN_LOOK).await;
-    }
 }
 
 /// What the services share.
@@ -166,6 +171,7 @@ struct Parts {
     /// Asked before mail is taken; `None` where quotas are switched off.
     quotas: Option<Arc<Quotas>>,
     directory: Arc<dyn Directory>,
+    lease: Arc<dyn Lease>,
     ids: Ids,
     /// The log of this life of the process.
     generation: Generation,
@@ -179,27 +185,30 @@ struct Parts {
     log_queue: log::LogQueue,
     log_options: LogOptions,
     tls: Arc<ServerConfig>,
+    shipped: Shipped,
 }
 
 impl Parts {
-    async fn new(settings: &Settings) -> anyhow::Result<Self> {
+    async fn new(settings: &Settings, stores: Stores) -> anyhow::Result<Self> {
+        let Stores {
+            mail: store,
+            groups,
+            quota,
+            directory,
+            secret,
+            lease,
+        } = stores;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(OsRandom);
-        let embedded = offline::open_store(settings, tokio::runtime::Handle::current())?;
-        let seen = embedded.highest_stamp().await?;
+        let seen = store.highest_stamp().await?;
         let ids = Ids::new(clock, random, seen);
         let kinds = Arc::new(Kinds::default());
         let (metrics, registry) = Metrics::new(Arc::clone(&kinds));
         let metrics = Arc::new(metrics);
-        let secret = embedded.installation_secret();
-        let store: Arc<dyn MailStore> = Arc::new(embedded.clone());
-        let groups: Arc<dyn GroupStore> = Arc::new(embedded.clone());
-        let quota: Arc<dyn QuotaStore> = Arc::new(embedded.clone());
         let quotas = settings
             .quota
             .enabled
             .then(|| Quotas::new(settings.quota_options(), Arc::clone(&quota)));
-        let directory: Arc<dyn Directory> = Arc::new(embedded);
         let auth = Authenticator::new(
             settings.auth_options(),
             Arc::clone(&directory),
@@ -229,6 +238,7 @@ impl Parts {
         };
         let (log, log_queue) = log::queue(&log_options, Arc::clone(&kinds.log), Arc::clone(&metrics));
         let tls = tls::server_config(settings)?;
+        let shipped = Shipped::new(settings)?;
         let (auth, registry) = (Arc::new(auth), Arc::new(registry));
         Ok(Self {
             store,
@@ -236,6 +246,7 @@ impl Parts {
             quota,
             quotas: quotas.map(Arc::new),
             directory,
+            lease,
             generation: ids.generation(),
             ids,
             auth,
@@ -248,6 +259,7 @@ impl Parts {
             log_queue,
             log_options,
             tls,
+            shipped,
         })
     }
 
@@ -272,6 +284,7 @@ impl Parts {
             dispatch: self.dispatch.clone(),
             ids: self.ids.clone(),
             generation: self.generation,
+            lease: Arc::clone(&self.lease),
             options: self.log_options,
             metrics: Arc::clone(&self.metrics),
             kind: Arc::clone(&self.kinds.log),

@@ -39,10 +39,14 @@ impl Redelivery {
     async fn turn(&self) -> Result<(), StoreError> {
         let dead = self.store.groups_with_dead_letters().await?;
         for group in takers(self.bus.groups(), &dead) {
-            match self.bus.redeliver_all(&group, self.limit).await {
-                Ok(letters) => tracing::info!(%group, letters, "dead letters were given out again"),
+            let given = self.bus.redeliver_all(&group, self.limit).await;
+            let (letters, unreadable) = (given.taken_up, given.unreadable);
+            match given.broken_off {
+                None => tracing::info!(%group, letters, unreadable, "dead letters were given out again"),
                 // Nor may one group keep the next from its turn.
-                Err(error) => tracing::warn!(%group, %error, "dead letters were not all given out again"),
+                Some(error) => tracing::warn!(
+                    %group, letters, unreadable, %error, "dead letters were not all given out again"
+                ),
             }
         }
         Ok(())

@@ -97,6 +97,17 @@ pub struct RegisteredGroup {
     pub status: GroupStatus,
 }
 
+/// What became of a group's dead letters that were to be given to it again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RedeliveredLetters {
+    /// Those that the group took up.
+    pub taken_up: usize,
+    /// Those that this release can't read: they stay.
+    pub unreadable: usize,
+    /// Why it ended early, if it did; what is left stays.
+    pub broken_off: Option<RedeliverError>,
+}
+
 #[derive(Debug)]
 struct Entry {
     scope: Scope,
@@ -331,26 +342,33 @@ impl EventBus {
         self.redeliver_letter(name, &queue, letter).await
     }
 
-    /// The same for the letters of a group, at most `limit` of them, by id. How many were taken up; those that can't be
-    /// delivered stay.
-    ///
-    /// # Errors
-    ///
-    /// [`RedeliverError`].
-    pub async fn redeliver_all(&self, name: &GroupName, limit: usize) -> Result<usize, RedeliverError> {
+    /// The same for the letters of a group, until `limit` of them were taken up, by id. Those that can't be delivered
+    /// stay.
+    pub async fn redeliver_all(&self, name: &GroupName, limit: usize) -> RedeliveredLetters {
+        let mut given = RedeliveredLetters::default();
+        given.broken_off = self.redeliver_up_to(limit, name, &mut given).await.err();
+        given
+    }
+
+    async fn redeliver_up_to(
+        &self,
+        limit: usize,
+        name: &GroupName,
+        given: &mut RedeliveredLetters,
+    ) -> Result<(), RedeliverError> {
         let (stored_as, queue) = self.redeliveries(name)?;
-        let (mut after, mut taken_up) = (None, 0);
+        let mut after = None;
         loop {
-            let page = LETTERS_PAGE.min(limit.saturating_sub(taken_up));
+            let page = LETTERS_PAGE.min(limit.saturating_sub(given.taken_up));
             let letters = self.0.deps.store.dead_letters(&stored_as, after, page).await?;
             let Some(last) = letters.last() else {
-                return Ok(taken_up);
+                return Ok(());
             };
             after = Some(last.id);
             for letter in letters {
                 match self.redeliver_letter(name, &queue, letter).await {
-                    Ok(()) => taken_up += 1,
-                    Err(RedeliverError::Unreadable(_)) => {}
+                    Ok(()) => given.taken_up += 1,
+                    Err(RedeliverError::Unreadable(_)) => given.unreadable += 1,
                     Err(error) => return Err(error),
                 }
             }

@@ -19,12 +19,14 @@ pub mod concurrent;
 pub mod faults;
 pub mod group;
 pub mod key;
+mod node;
 pub mod own;
 mod recorder;
 mod world;
 
+pub use node::{Crashed, Node};
 pub use recorder::{Behaviour, Recorder};
-pub use world::{Crashed, Node, Options, Ports, World, paused};
+pub use world::{ClusterPorts, Ground, Options, Ports, World, paused};
 
 /// Stamps one test for each clause.
 #[doc(hidden)]
@@ -60,7 +62,7 @@ macro_rules! event_bus_contract {
                 noops_are_dropped
                 only_what_it_handles_is_shown
                 a_failing_group_does_not_reach_the_announcer
-                every_group_has_every_event
+                every_group_has_every_event_whatever_its_name_begins_with
                 an_unregistered_group_is_shown_nothing
                 a_group_is_registered_once
                 a_group_may_be_registered_after_it_was_unregistered
@@ -69,9 +71,7 @@ macro_rules! event_bus_contract {
                 a_sync_group_has_the_event_when_it_is_announced
                 a_failure_does_not_hold_up_the_next_event
                 a_failing_group_does_not_hold_up_another
-                groups_are_told_apart_by_name
                 a_redelivered_event_is_shown
-                a_failing_redelivery_is_accepted
                 redelivery_needs_the_group
                 redelivery_needs_the_group_to_be_registered_still
                 redelivery_is_for_the_named_group
@@ -113,15 +113,13 @@ macro_rules! event_bus_contract {
             #[allow(unused_imports)]
             use super::*;
             $crate::event_bus_clauses!($run, $world; faults;
-                a_key_listener_is_not_tried_again
-                fewer_failures_than_retries_end_well
+                a_key_listener_is_not_tried_again_and_leaves_no_dead_letter
+                fewer_failures_than_retries_end_well_and_leave_no_dead_letter
                 as_many_failures_as_retries_end_well
                 more_failures_than_retries_end_in_a_dead_letter
                 an_event_that_died_is_not_tried_again
                 retries_wait_for_times_drawn_from_ranges_that_double
                 a_retried_listener_may_announce
-                a_key_listener_leaves_no_dead_letter
-                what_ends_well_leaves_no_dead_letter
                 a_dead_letter_holds_the_event
                 a_failed_redelivery_is_a_dead_letter_again
                 a_redelivery_has_as_many_attempts_as_the_first_delivery
@@ -153,6 +151,7 @@ macro_rules! event_bus_contract {
                 too_many_parked_events_stop_the_line_and_none_dies
                 a_group_that_falls_out_of_the_retention_is_rebuilt
                 a_gap_that_nobody_rebuilds_is_a_dead_letter
+                a_gap_that_cannot_be_written_down_now_is_not_passed
                 a_record_that_cannot_be_read_is_a_dead_letter
                 a_handler_that_hangs_is_given_up
                 a_handler_that_panics_is_tried_again
@@ -192,9 +191,9 @@ macro_rules! event_bus_cluster_contract {
                 concurrent_announcements_on_three_nodes_reach_both
                 a_listener_of_scope_cluster_has_every_event_on_every_node
                 a_survivor_follows_the_log_of_a_node_that_died
-                a_node_that_comes_back_takes_up_its_older_log
+                what_another_follower_finished_and_was_trimmed_is_no_gap
                 a_registry_that_was_wiped_is_noticed
-                a_registry_that_is_away_holds_up_nothing
+                what_happens_while_the_registry_is_away_is_told_all_the_same
                 what_the_way_between_nodes_loses_is_made_up_for
                 nodes_with_different_formats_understand_each_other
             );

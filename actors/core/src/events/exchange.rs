@@ -1,10 +1,10 @@
 //! The exchange actor: what happens on this node is told to the others that want to know, and the other way round.
 //!
-//! **Owns** the link numbers, the view of who is alive, and this node's registrations with the registry. **Guarantees** that
-//! what the fast path lost is noticed: views are read again and listeners told. **Never** holds up a reply: it works after it,
-//! and the store has the truth.
+//! **Owns** the link numbers, and this node's registrations with the registry; who is alive it is told
+//! ([`crate::membership`]). **Guarantees** that what the fast path lost is noticed: views are read again and listeners told.
+//! **Never** holds up a reply: it works after it, and the store has the truth.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,21 +12,19 @@ use actix::prelude::*;
 use bytes::Bytes;
 use mailhorn_events::link::{Body, Frame};
 use mailhorn_events::{Generation, wire};
-use mailhorn_ports::{Epoch, GroupName, Key, MemberRow, Membership, Registry, StoreError, Transport};
+use mailhorn_ports::{Epoch, Key, Registry, StoreError, Transport};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::dispatch::{Dispatch, Outgoing};
 use super::links::{Arrived, LINK_BEAT_PAUSE, LinksIn, LinksOut};
-use super::members::{Member, Members};
+use super::members::Members;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::supervisor::{Exit, ExitGuard};
 
-/// How often a process says that it is alive.
-pub const BEAT_PAUSE: Duration = Duration::from_secs(2);
-/// A process whose heartbeat stands still for so long is taken for dead.
-pub const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How often what is registered is registered again, so that its lease does not end.
+pub const RENEW_PAUSE: Duration = Duration::from_secs(2);
 /// How long a sender that can't trust the registry sends to everybody.
 pub const DISTRUST: Duration = Duration::from_secs(30);
 /// Registrations that wait for the registry at most.
@@ -53,12 +51,8 @@ pub(super) enum KeyChange {
 pub struct ExchangeDeps {
     /// The log of this process.
     pub generation: Generation,
-    /// The node's name.
-    pub node: String,
-    /// Members and registrations.
+    /// Who wants to know of what.
     pub registry: Arc<dyn Registry>,
-    /// Who is there.
-    pub membership: Arc<dyn Membership>,
     /// The way to other nodes.
     pub transport: Arc<dyn Transport>,
     /// Who gets an event.
@@ -67,10 +61,8 @@ pub struct ExchangeDeps {
     pub format: wire::Format,
     /// The way from the log, and to listeners.
     pub dispatch: Dispatch,
-    /// Where the view of who is alive goes.
-    pub members: watch::Sender<Arc<Members>>,
-    /// The groups that run here ([`EventBus::local_groups`](super::EventBus::local_groups)).
-    pub groups: watch::Receiver<Vec<GroupName>>,
+    /// Who is there.
+    pub members: watch::Receiver<Arc<Members>>,
     /// Figures.
     pub metrics: Arc<Metrics>,
     /// The kind's counters.
@@ -149,18 +141,12 @@ impl Actor for Exchange {
     }
 }
 
-/// A member as it was seen.
-#[derive(Debug)]
-struct Seen {
-    row: MemberRow,
-    changed: Instant,
-}
-
 struct Worker {
     deps: Arc<ExchangeDeps>,
-    beat: u64,
-    seen: BTreeMap<Generation, Seen>,
+    /// Other processes that are alive.
     alive: Vec<Generation>,
+    /// Those that fell silent and whose log was not ended yet.
+    silent: Vec<Generation>,
     links_in: LinksIn,
     links_out: LinksOut,
     /// The registry's epoch as it was when this node registered last.
@@ -183,8 +169,9 @@ async fn work(parts: ExchangeParts) {
     } = &mut *queues;
     let (deps, mut stop) = (parts.deps, parts.stop);
     let mut worker = Worker::new(Arc::clone(&deps));
-    let mut groups = deps.groups.clone();
-    let (mut beat_at, mut link_beat_at) = (Instant::now(), Instant::now() + LINK_BEAT_PAUSE);
+    let mut members = deps.members.clone();
+    let (mut renew_at, mut link_beat_at) = (Instant::now(), Instant::now() + LINK_BEAT_PAUSE);
+    worker.members_changed(&members.borrow_and_update().clone());
     let receive = || Box::pin(receive(Arc::clone(&deps)));
     let mut incoming = receive();
     loop {
@@ -196,6 +183,10 @@ async fn work(parts: ExchangeParts) {
                 }
                 return;
             }
+            Ok(()) = members.changed() => {
+                let now = members.borrow_and_update().clone();
+                worker.members_changed(&now);
+            }
             Some(change) = keys.recv() => worker.keys_changed(change).await,
             frames = &mut incoming => {
                 incoming = receive();
@@ -206,12 +197,11 @@ async fn work(parts: ExchangeParts) {
             Some(record) = outgoing.recv() => {
                 worker.forward(record, *dropped.borrow_and_update()).await;
             }
-            Ok(()) = groups.changed() => beat_at = Instant::now(),
-            () = tokio::time::sleep_until(beat_at.min(link_beat_at)) => {
+            () = tokio::time::sleep_until(renew_at.min(link_beat_at)) => {
                 let now = Instant::now();
-                if now >= beat_at {
-                    worker.beat().await;
-                    beat_at = now + BEAT_PAUSE;
+                if now >= renew_at {
+                    worker.renew().await;
+                    renew_at = now + RENEW_PAUSE;
                 }
                 if now >= link_beat_at {
                     worker.link_beat(*dropped.borrow_and_update()).await;
@@ -238,9 +228,8 @@ impl Worker {
     fn new(deps: Arc<ExchangeDeps>) -> Self {
         Self {
             deps,
-            beat: 0,
-            seen: BTreeMap::new(),
             alive: Vec::new(),
+            silent: Vec::new(),
             links_in: LinksIn::default(),
             links_out: LinksOut::default(),
             registered_in: None,
@@ -251,58 +240,24 @@ impl Worker {
         }
     }
 
-    /// Says that this process is alive, and looks who else is.
-    async fn beat(&mut self) {
-        self.beat += 1;
-        let groups: BTreeSet<GroupName> = self.deps.groups.borrow().iter().cloned().collect();
-        let row = MemberRow {
-            generation: self.deps.generation,
-            node: self.deps.node.clone(),
-            beat: self.beat,
-            groups,
-        };
-        let beaten = self.deps.membership.beat(&row).await;
-        let members = match beaten {
-            Ok(()) => self.deps.membership.members().await,
-            Err(error) => Err(error),
-        };
-        match members {
-            Ok(rows) => self.saw(rows, Instant::now()),
-            Err(error) => tracing::warn!(%error, "the registry of nodes does not answer"),
-        }
-        self.renew().await;
-    }
-
-    fn saw(&mut self, rows: Vec<MemberRow>, now: Instant) {
-        let listed: Vec<Generation> = rows.iter().map(|row| row.generation).collect();
-        self.seen.retain(|generation, _| listed.contains(generation));
-        for row in rows {
-            let seen = self.seen.entry(row.generation).or_insert_with(|| Seen {
-                row: row.clone(),
-                changed: now,
-            });
-            if seen.row.beat != row.beat {
-                seen.changed = now;
-            }
-            seen.row = row;
-        }
-        let alive = self
-            .seen
-            .values()
-            .filter(|seen| now.duration_since(seen.changed) <= SILENCE_MAX);
-        let alive: Vec<Member> = alive.map(|seen| member(&seen.row)).collect();
-        let others = alive.iter().map(|member| member.generation);
+    /// Others came, fell silent or went. What one that is gone did last may not have come here, and what it left half
+    /// done was made whole by whoever ended its log.
+    fn members_changed(&mut self, members: &Members) {
+        let others = members.alive().iter().map(|member| member.generation);
         let others: Vec<Generation> = others.filter(|other| *other != self.deps.generation).collect();
+        let silent: Vec<Generation> = members.silent().iter().map(|member| member.generation).collect();
         let is_new = others.iter().any(|other| !self.alive.contains(other));
-        self.links_in.members(&others, now);
+        let is_gone = self.alive.iter().any(|before| !others.contains(before));
+        let is_ended = self.silent.iter().any(|before| !silent.contains(before));
+        self.links_in.members(&others, Instant::now());
         self.links_out.keep(&others);
-        self.alive = others;
-        let members = Arc::new(Members::new(self.deps.generation, alive));
-        if **self.deps.members.borrow() != *members {
-            self.deps.members.send_replace(members);
-        }
+        (self.alive, self.silent) = (others, silent);
         if is_new {
             self.suspect("a node is new");
+        } else if is_gone {
+            self.suspect("a node is gone");
+        } else if is_ended {
+            self.suspect("the log of a node was ended");
         }
     }
 
@@ -483,16 +438,5 @@ impl Worker {
         if let Err(error) = self.deps.registry.unregister_all(self.deps.generation).await {
             tracing::debug!(%error, "registrations were not taken back: their lease ends by itself");
         }
-        if let Err(error) = self.deps.membership.leave(self.deps.generation).await {
-            tracing::warn!(%error, "other nodes were not told that this one ends: they find out");
-        }
-    }
-}
-
-fn member(row: &MemberRow) -> Member {
-    Member {
-        generation: row.generation,
-        node: row.node.clone(),
-        groups: row.groups.clone(),
     }
 }

@@ -64,27 +64,28 @@ impl Line {
         first.map_or(self.taken, |first| first.saturating_sub(1))
     }
 
-    /// A record was read: the next one that there is.
-    pub(super) fn read(&mut self, number: u64) -> Read {
+    /// What the next record that there is, is to this line. Nothing moves over that: what a gap or a record that can't be
+    /// read calls for may fail, and then they are looked at again.
+    pub(super) fn look(&self, number: u64) -> Read {
         let expected = self.read.saturating_add(1);
         let lost = (expected..number).find(|lost| *lost > self.taken || self.again.contains(lost));
-        self.read = self.read.max(number);
         if let Some(first) = lost {
-            self.again = self.again.split_off(&number);
-            // What was finished beyond the gap stays so.
-            self.taken = self.taken.max(number.saturating_sub(1));
-            self.is_unsaved = true;
-            return Read::AfterGap(first, number.saturating_sub(1));
-        }
-        if number <= self.taken && !self.again.contains(&number) {
+            Read::AfterGap(first, number.saturating_sub(1))
+        } else if number <= self.taken && !self.again.contains(&number) {
             Read::Done
         } else {
             Read::New
         }
     }
 
+    /// A record was finished before.
+    pub(super) fn pass(&mut self, number: u64) {
+        self.read = self.read.max(number);
+    }
+
     /// A record is taken up, with so many events for this group.
     pub(super) fn take(&mut self, number: u64, stamp: Stamp, events: usize) {
+        self.read = self.read.max(number);
         self.again.remove(&number);
         self.taken = self.taken.max(number);
         self.is_unsaved = true;
@@ -107,7 +108,7 @@ impl Line {
         all
     }
 
-    /// Nothing before this is to be taken any more: the group made its state anew from what was there then.
+    /// Nothing up to this is to be taken any more: it is gone and was dealt with, or the group made its state anew.
     pub(super) fn skip_to(&mut self, number: u64) {
         self.read = self.read.max(number);
         self.taken = self.taken.max(number);
@@ -151,7 +152,7 @@ mod tests {
     fn the_cursor_is_the_lowest_unfinished_record() {
         let mut line = Line::new(Cursor::default());
         for number in 1..=3 {
-            assert_eq!(line.read(number), Read::New);
+            assert_eq!(line.look(number), Read::New);
             take(&mut line, number, 1);
         }
         assert!(line.event_finished(2));
@@ -171,17 +172,22 @@ mod tests {
         };
         let mut line = Line::new(cursor);
         assert_eq!(line.wants(), Some(2));
-        let read: Vec<Read> = (2..=6).map(|number| line.read(number)).collect();
+        let mut read = Vec::new();
+        for number in 2..=6 {
+            read.push(line.look(number));
+            match read.last() {
+                Some(Read::New) => take(&mut line, number, 1),
+                _ => line.pass(number),
+            }
+        }
         assert_eq!(read, [Read::New, Read::Done, Read::New, Read::Done, Read::New]);
     }
 
     #[test]
     fn a_record_with_nothing_for_the_group_is_finished_at_once() {
         let mut line = Line::new(Cursor::default());
-        line.read(1);
         take(&mut line, 1, 0);
         assert_eq!(line.finished(), 1);
-        line.read(2);
         take(&mut line, 2, 2);
         assert!(!line.event_finished(2));
         assert!(line.event_finished(2));
@@ -194,11 +200,27 @@ mod tests {
             taken: 5,
             open: [2].into(),
         });
-        assert_eq!(line.read(9), Read::AfterGap(2, 8));
+        for _ in 0..2 {
+            assert_eq!(line.look(9), Read::AfterGap(2, 8), "until it was dealt with");
+            assert_eq!((line.wants(), line.finished()), (Some(2), 1));
+        }
+        line.skip_to(8);
+        assert_eq!(line.look(9), Read::New);
         take(&mut line, 9, 0);
-        assert_eq!(line.finished(), 9);
-        let mut line = Line::new(Cursor::at(5));
-        assert_eq!(line.read(6), Read::New);
+        assert_eq!((line.wants(), line.finished()), (Some(10), 9));
+        assert_eq!(Line::new(Cursor::at(5)).look(6), Read::New);
+    }
+
+    #[test]
+    fn what_was_finished_before_is_passed_and_not_read_again() {
+        let mut line = Line::new(Cursor {
+            taken: 3,
+            open: [1].into(),
+        });
+        take(&mut line, 1, 1);
+        assert_eq!(line.look(2), Read::Done);
+        line.pass(2);
+        assert_eq!((line.wants(), line.finished()), (Some(3), 0));
     }
 
     #[test]
@@ -215,9 +237,7 @@ mod tests {
             line.saved();
             is_unsaved
         };
-        assert!(!moves(&|line| {
-            line.read(2);
-        }));
+        assert!(!moves(&|line| line.pass(1)));
         moves(&|line| take(line, 2, 2));
         assert!(!moves(&|line| {
             line.event_finished(2);
@@ -225,17 +245,8 @@ mod tests {
         assert!(moves(&|line| {
             line.event_finished(2);
         }));
-        assert!(moves(&|line| {
-            line.read(6);
-            take(line, 6, 0);
-        }));
-        assert!(
-            moves(&|line| {
-                line.read(9);
-            }),
-            "over a gap"
-        );
-        assert!(moves(&|line| line.skip_to(12)));
+        assert!(moves(&|line| take(line, 6, 0)));
+        assert!(moves(&|line| line.skip_to(12)), "over a gap");
         assert!(!moves(&|line| {
             line.event_finished(12);
         }));
@@ -250,7 +261,7 @@ mod tests {
         line.skip_to(7);
         assert_eq!((line.wants(), line.finished()), (Some(8), 7));
         // The rebuild began when a record behind the gap had been read.
-        assert_eq!(line.read(10), Read::AfterGap(8, 9));
+        assert_eq!(line.look(10), Read::AfterGap(8, 9));
         line.skip_to(12);
         assert_eq!((line.wants(), line.finished()), (Some(13), 12));
     }

@@ -1,7 +1,7 @@
 //! Which node follows which log for which group. Plain: every node computes the same from the same view.
 //!
 //! A log is followed by the node that writes it. Where that node doesn't run the group, or is gone, one that does takes its
-//! place, chosen by rendezvous hash. While nodes see different members two may follow one log: that is waste, no harm, for
+//! place, chosen by rendezvous hash. A node that fell silent is gone once its log was ended: before that nobody knows where. While nodes see different members two may follow one log: that is waste, no harm, for
 //! cursors never go back and listeners are idempotent.
 
 use std::collections::BTreeSet;
@@ -26,14 +26,17 @@ pub struct Member {
 pub struct Members {
     me: Generation,
     alive: Vec<Member>,
+    silent: Vec<Member>,
 }
 
 impl Members {
-    /// A cluster of these, seen by the one whose log is `me`.
+    /// A cluster of these, seen by the one whose log is `me`: those that are alive, and those that fell silent and whose log
+    /// was not ended yet.
     #[must_use]
-    pub fn new(me: Generation, mut alive: Vec<Member>) -> Self {
+    pub fn new(me: Generation, mut alive: Vec<Member>, mut silent: Vec<Member>) -> Self {
         alive.sort_by_key(|member| member.generation);
-        Self { me, alive }
+        silent.sort_by_key(|member| member.generation);
+        Self { me, alive, silent }
     }
 
     /// A node without others: it follows every log there is.
@@ -42,6 +45,7 @@ impl Members {
         Self {
             me,
             alive: Vec::new(),
+            silent: Vec::new(),
         }
     }
 
@@ -57,11 +61,28 @@ impl Members {
         &self.alive
     }
 
+    /// Those that fell silent and whose log was not ended yet.
+    #[must_use]
+    pub fn silent(&self) -> &[Member] {
+        &self.silent
+    }
+
+    /// Whether it is this node that ends `log`, whose process is gone: one of the living does.
+    #[must_use]
+    pub fn adopts(&self, log: Generation) -> bool {
+        let mine = weight(self.me, log, None);
+        let mut others = self.alive.iter().filter(|member| member.generation != self.me);
+        others.all(|other| weight(other.generation, log, None) < mine)
+    }
+
     /// Whether this node follows `log` for `group`, which it runs.
     #[must_use]
     pub fn follows(&self, log: Generation, group: &GroupName, scope: Scope) -> bool {
         if scope == Scope::Cluster || log == self.me {
             return true;
+        }
+        if self.is_silent_runner(log, group) {
+            return false;
         }
         let others = self.alive.iter().filter(|member| member.generation != self.me);
         let mut runners = others.filter(|member| member.groups.contains(group)).peekable();
@@ -72,16 +93,27 @@ impl Members {
         if runners.contains(&log) {
             return false;
         }
-        let mine = weight(self.me, log, group);
-        runners.into_iter().all(|other| weight(other, log, group) < mine)
+        let mine = weight(self.me, log, Some(group));
+        runners
+            .into_iter()
+            .all(|other| weight(other, log, Some(group)) < mine)
+    }
+
+    /// Whether the process that writes `log` runs the group, is silent, and may have appended what is not seen yet.
+    fn is_silent_runner(&self, log: Generation, group: &GroupName) -> bool {
+        let mut silent = self.silent.iter();
+        silent.any(|member| member.generation == log && member.groups.contains(group))
     }
 }
 
-fn weight(member: Generation, log: Generation, group: &GroupName) -> [u8; 32] {
+/// The weight of a member for a log, or for a group's share of one.
+fn weight(member: Generation, log: Generation, group: Option<&GroupName>) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(member.as_bytes());
     hash.update(log.as_bytes());
-    hash.update(group.as_str());
+    if let Some(group) = group {
+        hash.update(group.as_str());
+    }
     hash.finalize().into()
 }
 
@@ -110,7 +142,8 @@ mod tests {
     fn followers(alive: &[(u128, bool)], of: u128) -> Vec<u128> {
         let group = "quota".parse().unwrap();
         let runners = alive.iter().filter(|(_, runs)| *runs);
-        let follows = |me| Members::new(log(me), cluster(alive)).follows(log(of), &group, Scope::Local);
+        let follows =
+            |me| Members::new(log(me), cluster(alive), Vec::new()).follows(log(of), &group, Scope::Local);
         runners.map(|(n, _)| *n).filter(|me| follows(*me)).collect()
     }
 
@@ -130,8 +163,35 @@ mod tests {
     fn a_node_alone_follows_all_and_a_cluster_listener_everywhere() {
         let group = "quota".parse().unwrap();
         assert!(Members::alone(log(1)).follows(log(9), &group, Scope::Local));
-        let members = Members::new(log(1), cluster(&[(1, true), (2, true)]));
+        let members = Members::new(log(1), cluster(&[(1, true), (2, true)]), Vec::new());
         assert!(!members.follows(log(2), &group, Scope::Local));
         assert!(members.follows(log(2), &group, Scope::Cluster));
+    }
+
+    #[test]
+    fn a_log_whose_writer_is_silent_is_followed_once_it_was_ended() {
+        let group = "quota".parse().unwrap();
+        let alive = cluster(&[(1, true)]);
+        let before = Members::new(log(1), alive.clone(), cluster(&[(2, true), (3, false)]));
+        assert!(!before.follows(log(2), &group, Scope::Local));
+        assert!(before.follows(log(2), &group, Scope::Cluster));
+        assert!(
+            before.follows(log(3), &group, Scope::Local),
+            "its writer never ran the group"
+        );
+        let after = Members::new(log(1), alive, Vec::new());
+        assert!(after.follows(log(2), &group, Scope::Local));
+    }
+
+    #[test]
+    fn a_log_is_ended_by_one_of_the_living_and_the_work_is_spread() {
+        let alive = [(1, true), (2, false), (3, true)];
+        let adopters = |of| {
+            let adopts = |me| Members::new(log(me), cluster(&alive), Vec::new()).adopts(log(of));
+            (1..=3).filter(|me| adopts(*me)).collect::<Vec<u128>>()
+        };
+        let adopters: Vec<Vec<u128>> = (20..60).map(adopters).collect();
+        assert!(adopters.iter().all(|adopters| adopters.len() == 1));
+        assert_eq!(adopters.concat().into_iter().collect::<BTreeSet<_>>().len(), 3);
     }
 }

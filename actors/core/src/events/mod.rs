@@ -32,9 +32,9 @@ mod status;
 mod sync_waits;
 mod tail;
 
-pub use bus::{BusDeps, EventBus, RegisterError, RegisteredGroup};
+pub use bus::{BusDeps, EventBus, RedeliveredLetters, RegisterError, RegisteredGroup};
 pub use dispatch::{Dispatch, OUTGOING_RECORDS_MAX, Outgoing, Waits};
-pub use exchange::{BEAT_PAUSE, DISTRUST, Exchange, ExchangeDeps, ExchangeParts, Fanout, SILENCE_MAX};
+pub use exchange::{DISTRUST, Exchange, ExchangeDeps, ExchangeParts, Fanout, RENEW_PAUSE};
 pub use feed::{Feed, FeedError, FeedHub, FeedId, FeedIdError, FeedItem, FeedOptions};
 pub use group::{
     CURSOR_PAUSE, FOREIGN_POLL_PAUSE, GATHER_PAUSE, PARKED_PROBED_MAX, RedeliverError, Threads,

@@ -42,6 +42,12 @@ impl GroupStatus {
         let lag = |log: &LogStatus| log.end.saturating_sub(log.finished);
         self.logs.iter().map(lag).sum()
     }
+
+    /// Whether all that it knows of is done or dead, and nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.lag() == 0 && self.parked == 0 && self.waiting == 0 && self.running == 0
+    }
 }
 
 /// Where the group's actor shows it.

@@ -190,7 +190,7 @@ impl Stamps {
 /// A view that is being read.
 #[derive(Debug, Default)]
 pub(super) struct ReadView {
-    listing: Listing,
+    pub(super) listing: Listing,
     /// Of the rows whose stamp is not their message's.
     stamps: HashMap<MessageId, Stamp>,
 }
@@ -201,6 +201,11 @@ impl ReadView {
         if row.stamp != row.message.stamp() {
             self.stamps.insert(row.message, row.stamp);
         }
+    }
+
+    /// All of it was read.
+    pub(super) fn end(&mut self) {
+        self.listing.messages.shrink_to_fit();
     }
 }
 
@@ -256,10 +261,8 @@ impl View {
             self.unapplied.clear();
             return None;
         }
-        let ReadView { mut listing, stamps } = read;
-        listing.messages.shrink_to_fit();
-        self.stamps.rows = stamps;
-        self.listing = Some(Arc::new(listing));
+        self.stamps.rows = read.stamps;
+        self.listing = Some(Arc::new(read.listing));
         self.current()
     }
 }

@@ -1,6 +1,7 @@
-//! The contract suite of the event bus, in one process and over simulated transports; and the live feed.
+//! The contract suite of the event bus, in one process and over simulated transports; the live feed; and membership.
 
 mod feed;
+mod membership;
 
 use mailhorn_core::events::Fanout;
 use mailhorn_core::events::contract::{World, paused};

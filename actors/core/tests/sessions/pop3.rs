@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mailhorn_core::mailbox::LockMode;
+use mailhorn_core::mailbox::{LockMode, Reading};
 use mailhorn_events::MessageId;
-use mailhorn_ports::memory::NextCommit;
+use mailhorn_ports::memory::{MemoryStore, NextCommit};
 
 use crate::world::{Client, Knobs, World};
 
@@ -227,6 +227,97 @@ async fn a_store_that_is_away_is_told_and_comes_back() {
     ann.expect("-ERR [SYS/TEMP]").await;
     world.store.set_unavailable(false);
     assert_eq!(world.listed("ann").await.len(), 1);
+}
+
+/// Logs in with the right password while listings are refused, then while they are not.
+async fn cannot_list(reading: Reading) {
+    let knobs = Knobs {
+        reading,
+        ..Knobs::default()
+    };
+    let world = World::start(knobs).await;
+    world.deliver(&["ann"], MESSAGE).await;
+    world.store.refuse_listings(true);
+    let mut ann = world.pop3().await;
+    ann.send("USER ann@example.org\r\nPASS correct horse\r\n").await;
+    ann.expect("+OK").await;
+    ann.expect("-ERR [SYS/TEMP]").await;
+    world.store.refuse_listings(false);
+    ann.send("USER ann@example.org\r\nPASS correct horse\r\nSTAT\r\n")
+        .await;
+    ann.expect("+OK").await;
+    ann.expect("+OK").await;
+    ann.expect("+OK 1 ").await;
+}
+
+#[actix::test]
+async fn a_maildrop_that_cannot_be_listed_now_is_told_and_stays_free() {
+    cannot_list(Reading::Cached).await;
+    cannot_list(Reading::Through).await;
+}
+
+#[actix::test]
+async fn each_way_to_log_in_tells_of_a_store_that_is_away() {
+    let world = World::start(Knobs::default()).await;
+    // Ann's name and a nonce (RFC 5802 §7); her name and password (RFC 4616 §2).
+    for first in [
+        "SCRAM-SHA-256 biwsbj1hbm5AZXhhbXBsZS5vcmcscj1meWtvK2QybGJiRmdPTlJ2OXFreGRhd0w=",
+        "PLAIN AGFubkBleGFtcGxlLm9yZwBjb3JyZWN0IGhvcnNl",
+    ] {
+        let mut ann = world.pop3().await;
+        world.store.set_unavailable(true);
+        ann.send(&format!("AUTH {first}\r\n")).await;
+        ann.expect("-ERR [SYS/TEMP]").await;
+        world.store.set_unavailable(false);
+    }
+}
+
+#[actix::test]
+async fn a_store_that_is_away_under_a_session_is_told_at_each_command_that_needs_it() {
+    let world = World::start(Knobs::default()).await;
+    world.deliver(&["ann"], MESSAGE).await;
+    world.deliver(&["ann"], MESSAGE).await;
+    let mut ann = world.logged_in("ann").await;
+    world.store.set_unavailable(true);
+    ann.send("RETR 1\r\nRETR 2\r\nTOP 1 0\r\nSTAT\r\n").await;
+    for _ in 0..3 {
+        ann.expect("-ERR [SYS/TEMP]").await;
+    }
+    ann.expect("+OK 2 ").await;
+    world.store.set_unavailable(false);
+    ann.send("RETR 1\r\n").await;
+    ann.multi_line().await;
+    world.store.set_unavailable(true);
+    ann.send("DELE 1\r\nQUIT\r\n").await;
+    ann.expect("+OK").await;
+    ann.expect("-ERR [SYS/TEMP]").await;
+    ann.ends().await;
+}
+
+#[actix::test]
+async fn reading_through_lists_what_another_node_answered_for_though_nothing_told_of_it() {
+    let store = MemoryStore::new();
+    let knobs = || Knobs {
+        reading: Reading::Through,
+        ..Knobs::default()
+    };
+    let here = World::start_on(store.clone(), 1, knobs()).await;
+    let there = World::start_on(store, 2, knobs()).await;
+    here.deliver(&["ann"], MESSAGE).await;
+    assert_eq!(here.listed("ann").await.len(), 1);
+    there.deliver(&["ann"], "Subject: two\r\n\r\n").await;
+    assert_eq!(here.listed("ann").await.len(), 2);
+    let mut ann = there.logged_in("ann").await;
+    ann.send("DELE 1\r\nDELE 2\r\nQUIT\r\n").await;
+    for _ in 0..3 {
+        ann.expect("+OK").await;
+    }
+    assert!(here.listed("ann").await.is_empty());
+    assert_eq!(
+        here.mailboxes.in_use(),
+        0,
+        "no actor keeps a view that nobody reads"
+    );
 }
 
 #[actix::test]

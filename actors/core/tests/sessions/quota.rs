@@ -1,5 +1,7 @@
 //! Quotas over the wire: who is refused, when, and with which reply.
 
+use std::time::Duration;
+
 use mailhorn_core::quota::QuotaOptions;
 use mailhorn_events::QuotaLimits;
 use mailhorn_ports::memory::NextCommit;
@@ -7,6 +9,9 @@ use mailhorn_ports::{Directory, QuotaOwner, QuotaStore};
 
 use crate::transfer::{lost_reply, retry, smtp};
 use crate::world::{Client, Knobs, World};
+
+/// How long the log may take to know an outcome.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const MESSAGE: &str = "Subject: one\r\n\r\ntext\r\n";
 
@@ -149,6 +154,37 @@ async fn smtp_refuses_at_rcpt() {
 }
 
 #[actix::test]
+async fn a_quota_that_cannot_be_asked_now_is_451_at_rcpt() {
+    let world = limited(messages(2), QuotaLimits::default()).await;
+    for mut client in [smtp(&world).await, world.lmtp().await] {
+        world.store.refuse_usage(true);
+        client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\n").await;
+        client.expect("250 ").await;
+        client.expect("451 4.3.0").await;
+        world.store.refuse_usage(false);
+        client.send("RCPT TO:<ann@example.org>\r\n").await;
+        client.expect("250 ").await;
+    }
+}
+
+#[actix::test]
+async fn a_quota_that_cannot_be_asked_after_the_data_is_451_and_nothing_is_stored() {
+    let world = limited(messages(2), QuotaLimits::default()).await;
+    let mut client = world.lmtp().await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
+    for code in ["250 ", "250 ", "354 "] {
+        client.expect(code).await;
+    }
+    world.store.set_unavailable(true);
+    client.send(&format!("{MESSAGE}.\r\n")).await;
+    client.expect("451 4.3.0").await;
+    world.store.set_unavailable(false);
+    assert!(world.listed("ann").await.is_empty());
+}
+
+#[actix::test]
 async fn a_declared_size_above_the_limit_is_refused_for_good_at_rcpt() {
     let world = limited(octets(5_000), QuotaLimits::default()).await;
     let mut lmtp = world.lmtp().await;
@@ -211,8 +247,15 @@ async fn smtp_delivers_what_it_accepted_though_the_mailbox_filled_up_meanwhile()
 async fn smtp_delivers_what_came_larger_than_it_was_declared() {
     let world = limited(octets(LINES_OCTETS), QuotaLimits::default()).await;
     let mut client = smtp(&world).await;
+    client
+        .send("MAIL FROM:<> SIZE=500\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        .await;
+    for code in ["250", "250", "354"] {
+        client.expect(code).await;
+    }
     let content = format!("Subject: large\r\n\r\n{}", "0123456789\r\n".repeat(500));
-    assert!(send(&mut client, &["ann"], &content).await.starts_with("250"));
+    client.send(&format!("{content}.\r\n")).await;
+    client.expect("250").await;
     client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\n").await;
     client.expect("250").await;
     client.expect("452 4.2.2").await;
@@ -276,10 +319,16 @@ async fn a_first_try_whose_outcome_was_unknown_is_known_though_the_mailbox_is_fu
     world.store.next_commit(NextCommit::UnknownDone);
     starts(&world.deliver(&["ann"], MESSAGE).await, &["451 4.3.0"]);
     // The log takes nothing until it knows what became of it.
-    let mut replies = world.deliver(&["ann", "bob"], MESSAGE).await;
-    while replies[0].starts_with("451") {
-        replies = world.deliver(&["ann", "bob"], MESSAGE).await;
-    }
+    let known = async {
+        loop {
+            let replies = world.deliver(&["ann", "bob"], MESSAGE).await;
+            if !replies[0].starts_with("451") {
+                return replies;
+            }
+        }
+    };
+    let known = tokio::time::timeout(PATIENCE, known).await;
+    let replies = known.expect("the log takes changes again");
     starts(&replies, &["250 ", "452 4.2.2"]);
     assert_eq!(world.listed("ann").await.len(), 1);
 }

@@ -16,8 +16,8 @@ use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Stamp};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
 use mailhorn_ports::{
-    Change, CommitError, Committed, Delivery, Directory, Figure, Group, Ids, LogEntry, MailStore, Maintained,
-    NewAccount, Octets, Part, ReadError, Recipient, Retention, StoreError, ViewRow,
+    Change, CommitError, Committed, Delivery, Directory, Figure, Forever, Group, Ids, LogEntry, MailStore,
+    Maintained, NewAccount, Octets, Part, ReadError, Recipient, Retention, StoreError, ViewRow,
 };
 
 use crate::world::{Knobs, World};
@@ -229,6 +229,7 @@ async fn a_log_that_panics_answers_unknown_and_is_replaced_by_one_that_goes_on()
         dispatch: Dispatch::new(mailboxes, Arc::clone(&metrics), Arc::clone(&kinds.key_listener)),
         ids: ids.clone(),
         generation: ids.generation(),
+        lease: Arc::new(Forever),
         options,
         metrics,
         kind: Arc::clone(&kinds.log),

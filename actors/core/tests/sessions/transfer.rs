@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use mailhorn_core::log::FORGET_PAUSE;
 use mailhorn_ports::memory::NextCommit;
+use mailhorn_ports::{Directory, NoteKey};
 
 use crate::world::{Client, Knobs, World};
 
@@ -16,9 +18,8 @@ pub(crate) async fn smtp(world: &World) -> Client {
     client
 }
 
-/// Sends a message whole, and breaks the connection off before the reply could be read.
-pub(crate) async fn lost_reply(world: &World, content: &str) {
-    let before = world.kinds.lmtp.snapshot();
+/// An LMTP session that is about to send a message to ann.
+async fn at_data(world: &World) -> Client {
     let mut client = world.lmtp().await;
     client
         .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
@@ -26,6 +27,13 @@ pub(crate) async fn lost_reply(world: &World, content: &str) {
     for code in ["250", "250", "354"] {
         client.expect(code).await;
     }
+    client
+}
+
+/// Sends a message whole, and breaks the connection off before the reply could be read.
+pub(crate) async fn lost_reply(world: &World, content: &str) {
+    let before = world.kinds.lmtp.snapshot();
+    let mut client = at_data(world).await;
     let records = world.store.all_records(world.generation).len();
     client.send(&format!("{content}.\r\n")).await;
     // The record shows that the delivery is durable; the reply is left unread.
@@ -39,13 +47,7 @@ pub(crate) async fn lost_reply(world: &World, content: &str) {
 }
 
 pub(crate) async fn retry(world: &World, content: &str) -> String {
-    let mut client = world.lmtp().await;
-    client
-        .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
-        .await;
-    for code in ["250", "250", "354"] {
-        client.expect(code).await;
-    }
+    let mut client = at_data(world).await;
     client.send(&format!("{content}.\r\n")).await;
     let reply = client.line().await.unwrap();
     client.send("QUIT\r\n").await;
@@ -61,6 +63,120 @@ async fn a_retry_after_a_lost_reply_is_answered_250_and_makes_no_second_copy() {
     assert_eq!(world.listed("ann").await.len(), 1);
 }
 
+/// Ends the log once all sessions have ended: by then so many notes were to be kept, and so many to be forgotten.
+async fn said_of_notes(world: &World, kept: usize, forgotten: usize) {
+    while world.kinds.lmtp.alive() + world.kinds.smtp.alive() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.log.finish().await);
+    assert_eq!(
+        (
+            world.store.notes_kept().len(),
+            world.store.notes_forgotten().len()
+        ),
+        (kept, forgotten)
+    );
+}
+
+#[actix::test]
+async fn a_note_is_kept_when_the_connection_ends_before_the_reply_was_read() {
+    let world = World::start(Knobs::default()).await;
+    lost_reply(&world, MESSAGE).await;
+    said_of_notes(&world, 1, 0).await;
+}
+
+#[actix::test]
+async fn a_note_is_forgotten_and_not_kept_when_the_reply_was_read() {
+    let world = World::start(Knobs::default()).await;
+    world.deliver(&["ann", "bob"], MESSAGE).await;
+    said_of_notes(&world, 0, 2).await;
+}
+
+#[actix::test]
+async fn a_note_to_keep_does_not_wait_for_a_change_to_travel_with() {
+    let world = World::start(Knobs::default()).await;
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    world.log.keep(vec![NoteKey([1; 32])]);
+    while world.store.notes_kept().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(begun.elapsed() < FORGET_PAUSE);
+}
+
+#[actix::test]
+async fn a_retry_takes_over_the_note_of_what_was_lost() {
+    let world = World::start(Knobs::default()).await;
+    lost_reply(&world, MESSAGE).await;
+    assert!(retry(&world, MESSAGE).await.starts_with("250"));
+    said_of_notes(&world, 1, 1).await;
+    assert_eq!(world.store.notes_kept(), world.store.notes_forgotten());
+}
+
+#[actix::test]
+async fn the_notes_of_a_451_whose_outcome_is_unknown_are_kept_though_the_log_takes_no_change_now() {
+    for next in [NextCommit::UnknownDone, NextCommit::UnknownNotDone] {
+        let world = World::start(Knobs::default()).await;
+        world.store.next_commit(next);
+        let replies = world.deliver(&["ann", "bob"], MESSAGE).await;
+        assert!(
+            replies.iter().all(|reply| reply.starts_with("451")),
+            "{replies:?}"
+        );
+        said_of_notes(&world, 2, 0).await;
+    }
+}
+
+#[actix::test]
+async fn the_notes_of_those_who_have_it_are_kept_where_one_451_speaks_for_all() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = smtp(&world).await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n")
+        .await;
+    for code in ["250", "250", "250", "354"] {
+        client.expect(code).await;
+    }
+    world.store.remove_account("bob@example.org").await.unwrap();
+    client.send(&format!("{MESSAGE}.\r\n")).await;
+    client.expect("451 ").await;
+    client.send("QUIT\r\n").await;
+    client.expect("221 ").await;
+    said_of_notes(&world, 1, 0).await;
+}
+
+#[actix::test]
+async fn what_was_refused_leaves_no_note_to_keep() {
+    let world = World::start(Knobs::default()).await;
+    let mut clients = [at_data(&world).await, at_data(&world).await];
+    world.store.set_unavailable(true);
+    // The first one is unknown, and repeated in vain; the second one is not tried meanwhile.
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(&format!("Subject: {n}\r\n\r\n.\r\n")).await;
+        client.expect("451 ").await;
+    }
+    world.store.set_unavailable(false);
+    drop(clients);
+    said_of_notes(&world, 1, 0).await;
+    assert_eq!(world.store.all_records(world.generation).len(), 1);
+}
+
+#[actix::test]
+async fn a_session_that_panics_keeps_the_notes_of_what_was_not_read() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = at_data(&world).await;
+    // What is behind the message shows nothing.
+    world.store.panic_at_account("bob@example.org");
+    client
+        .send(&format!(
+            "{MESSAGE}.\r\nMAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\n"
+        ))
+        .await;
+    client.ends().await;
+    assert_eq!(world.kinds.lmtp.snapshot().panicked, 1);
+    said_of_notes(&world, 1, 0).await;
+}
+
 #[actix::test]
 async fn two_equal_messages_whose_replies_were_read_are_both_kept() {
     let world = World::start(Knobs::default()).await;
@@ -72,13 +188,7 @@ async fn two_equal_messages_whose_replies_were_read_are_both_kept() {
 #[actix::test]
 async fn a_command_pipelined_behind_the_final_dot_shows_nothing() {
     let world = World::start(Knobs::default()).await;
-    let mut client = world.lmtp().await;
-    client
-        .send("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
-        .await;
-    for code in ["250", "250", "354"] {
-        client.expect(code).await;
-    }
+    let mut client = at_data(&world).await;
     client.send(&format!("{MESSAGE}.\r\nQUIT\r\n")).await;
     client.expect("250").await;
     client.expect("221").await;
@@ -162,8 +272,14 @@ async fn only_local_recipients_are_taken() {
     client.send("RCPT TO:<Ann@EXAMPLE.org>\r\n").await;
     client.expect("250 ").await;
     world.store.set_unavailable(true);
-    client.send("RCPT TO:<bob@example.org>\r\n").await;
+    client
+        .send("RCPT TO:<bob@example.org>\r\nRCPT TO:<x@elsewhere.example>\r\n")
+        .await;
     client.expect("451 4.3.0").await;
+    client.expect("451 4.3.0").await;
+    world.store.set_unavailable(false);
+    client.send("RCPT TO:<bob@example.org>\r\n").await;
+    client.expect("250 ").await;
 }
 
 #[actix::test]

@@ -12,7 +12,9 @@ use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions};
-use mailhorn_core::mailbox::{LockMode, Mailboxes};
+use mailhorn_core::mailbox::{
+    ClusterLockOptions, ClusterLocks, LockKeeper, LockMode, MailboxOptions, Mailboxes, Reading,
+};
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
@@ -21,7 +23,7 @@ use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
 use mailhorn_events::Generation;
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
-use mailhorn_ports::{Directory, Ids, MailStore, NewAccount};
+use mailhorn_ports::{Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks, NewAccount};
 use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,6 +42,9 @@ pub(crate) struct Knobs {
     pub(crate) notes: bool,
     /// Limits of those for whom none are set; quotas are off without.
     pub(crate) quota: Option<QuotaOptions>,
+    pub(crate) reading: Reading,
+    /// Locks between nodes, and their times.
+    pub(crate) locks: Option<(Arc<dyn MaildropLocks>, ClusterLockOptions)>,
 }
 
 impl Default for Knobs {
@@ -52,6 +57,8 @@ impl Default for Knobs {
             connections_max: 100,
             notes: true,
             quota: None,
+            reading: Reading::Cached,
+            locks: None,
         }
     }
 }
@@ -65,6 +72,7 @@ pub(crate) struct World {
     pub(crate) drain: Drain,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) quotas: Option<Arc<Quotas>>,
+    pub(crate) metrics: Arc<Metrics>,
     _supervisor: Addr<Supervisor>,
     pub(crate) pop3: SocketAddr,
     pub(crate) smtp: SocketAddr,
@@ -76,11 +84,15 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 impl World {
     pub(crate) async fn start(knobs: Knobs) -> Self {
-        let store = MemoryStore::new();
+        Self::start_on(MemoryStore::new(), 1, knobs).await
+    }
+
+    /// A node on a store that other nodes may have, which draws its names from `seed`.
+    pub(crate) async fn start_on(store: MemoryStore, seed: u64, knobs: Knobs) -> Self {
         let clock = Arc::new(ManualClock::new(1_767_225_600_000_000));
         let ids = Ids::new(
             Arc::clone(&clock) as _,
-            Arc::new(SeededRandom::new(1)),
+            Arc::new(SeededRandom::new(seed)),
             mailhorn_events::Stamp(0),
         );
         let kinds = Arc::new(Kinds::default());
@@ -98,20 +110,24 @@ impl World {
             ..AuthOptions::default()
         };
         let auth = Arc::new(Authenticator::new(auth, Arc::clone(&directory), ids.clone(), [7; 32]).unwrap());
-        directory.add_domain("example.org").await.unwrap();
-        for address in ["ann@example.org", "bob@example.org"] {
-            let credentials = auth.make_credentials(&Secret::new(PASSWORD)).await.unwrap();
-            let account = NewAccount {
-                id: ids.account(),
-                address: address.into(),
-                credentials,
-                created: ids.stamp(),
-            };
-            directory.add_account(account).await.unwrap();
+        make_accounts(directory.as_ref(), &auth, &ids).await;
+        let (fatal, _) = tokio::sync::mpsc::channel(1);
+        let supervisor = Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start();
+        let locks = knobs.locks.map(|(service, options)| {
+            let begun = tokio::time::Instant::now();
+            let uptime = Arc::new(move || begun.elapsed());
+            ClusterLocks::new(service, options, uptime, ids.clone(), Arc::clone(&metrics))
+        });
+        if let Some(locks) = locks.clone() {
+            keep_locks(&supervisor, locks, &kinds).await;
         }
-        let mailboxes = Mailboxes::new(
+        let mailboxes = Mailboxes::with_options(
             Arc::clone(&shared),
-            Duration::from_secs(60),
+            MailboxOptions {
+                idle: Duration::from_secs(60),
+                reading: knobs.reading,
+                locks,
+            },
             Arc::clone(&kinds.mailbox),
             Arc::clone(&metrics),
         );
@@ -135,14 +151,13 @@ impl World {
             ),
             ids: ids.clone(),
             generation,
+            lease: Arc::new(Forever),
             options,
             metrics: Arc::clone(&metrics),
             kind: Arc::clone(&kinds.log),
         };
         actix_rt::spawn(async move { log::work(&deps, &queue).await });
         let (drain, watch) = drain::drain();
-        let (fatal, _) = tokio::sync::mpsc::channel(1);
-        let supervisor = Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start();
         let admission = Admission::new(AdmissionLimits {
             connections_max: knobs.connections_max,
             per_address_max: 100,
@@ -228,6 +243,7 @@ impl World {
             drain,
             clock,
             quotas,
+            metrics,
             _supervisor: supervisor,
             pop3,
             smtp,
@@ -277,6 +293,37 @@ impl World {
         client.expect("+OK").await;
         listed
     }
+}
+
+/// Makes who is here, unless a node before has.
+async fn make_accounts(directory: &dyn Directory, auth: &Authenticator, ids: &Ids) {
+    match directory.add_domain("example.org").await {
+        Err(DirectoryError::Exists(_)) => return,
+        made => made.unwrap(),
+    }
+    for address in ["ann@example.org", "bob@example.org"] {
+        let credentials = auth.make_credentials(&Secret::new(PASSWORD)).await.unwrap();
+        let account = NewAccount {
+            id: ids.account(),
+            address: address.into(),
+            credentials,
+            created: ids.stamp(),
+        };
+        directory.add_account(account).await.unwrap();
+    }
+}
+
+async fn keep_locks(supervisor: &Addr<Supervisor>, locks: ClusterLocks, kinds: &Kinds) {
+    let kind = Arc::clone(&kinds.lock_keeper);
+    let child = Supervise {
+        child: "lock keeper".into(),
+        kind: Arc::clone(&kind),
+        essential: true,
+        factory: Box::new(move |guard| {
+            LockKeeper::new(locks.clone(), Arc::clone(&kind), guard).start();
+        }),
+    };
+    supervisor.send(child).await.unwrap();
 }
 
 struct Services<'a> {

@@ -6,20 +6,25 @@ use std::time::Duration;
 use mailhorn_core::mailbox::LockMode;
 use mailhorn_events::{EventId, Generation, Happened, Happening, MailboxId, MessageId, QuotaRoot};
 use mailhorn_pop3::Maildrop;
-use mailhorn_ports::{GroupStore, Key, MailStore, QuotaOwner, QuotaStore};
+use mailhorn_ports::{GroupStore, Key, ListenerOptions, MailStore, QuotaOwner, QuotaStore};
 
 use crate::cluster::{AtRest, GROUPS};
-use crate::listeners::{DEFAULTS, Member, PERCENTS, Seen};
+use crate::listeners::{DEFAULTS, PERCENTS, Seen};
 
 /// Gives how many events the logs held.
 pub(crate) async fn check(rest: &AtRest) -> u64 {
     nothing_promised_is_lost(rest).await;
     let events = events(rest);
-    for (name, _, dies) in GROUPS {
+    for (name, ..) in GROUPS {
         let dead = dead(rest, name).await;
-        every_event_was_had(name, &rest.seen[name], &events, &dead, dies);
+        every_event_was_had(name, &rest.seen[name], &events, &dead);
         order_was_kept(name, &rest.seen[name]);
     }
+    assert_eq!(
+        dead(rest, "quota").await,
+        BTreeSet::new(),
+        "quotas call nothing bad"
+    );
     every_crossing_was_announced_once(rest).await;
     every_view_is_true(rest).await;
     every_watcher_is_right(rest).await;
@@ -80,24 +85,30 @@ async fn dead(rest: &AtRest, name: &str) -> BTreeSet<EventId> {
     letters.into_iter().map(|letter| letter.id).collect()
 }
 
-/// At least once each, or it is a dead letter and was doomed to be one.
+/// At least once each, or it is a dead letter that failed as often as one has to.
 fn every_event_was_had(
     name: &str,
     seen: &Seen,
     events: &BTreeMap<EventId, Happened>,
     dead: &BTreeSet<EventId>,
-    dies: u64,
 ) {
-    for (id, happened) in events {
-        let (had, is_dead) = (seen.known.contains(id), dead.contains(id));
+    let retries = ListenerOptions::default().retries;
+    for id in dead {
         assert!(
-            had || is_dead,
+            events.contains_key(id),
+            "the group {name} gave up {id}, which never happened"
+        );
+        let failures = seen.failed.get(id).copied().unwrap_or(0);
+        assert!(
+            failures > retries,
+            "the group {name} gave {id} up after {failures} failures"
+        );
+    }
+    for (id, happened) in events {
+        assert!(
+            seen.known.contains(id) || dead.contains(id),
             "the group {name} never had {id} at {:?}",
             happened.position()
-        );
-        assert!(
-            !is_dead || Member::is_doomed(*id, dies) || seen.failed.contains(id),
-            "the group {name} gave {id} up, which never failed"
         );
     }
 }
@@ -106,7 +117,7 @@ fn every_event_was_had(
 fn order_was_kept(name: &str, seen: &Seen) {
     let mut last: BTreeMap<(Generation, Key), u64> = BTreeMap::new();
     for happened in &seen.done {
-        if seen.failed.contains(&happened.id()) {
+        if seen.failed.contains_key(&happened.id()) {
             continue;
         }
         let position = happened.position();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mailhorn_core::events::Registration;
 use mailhorn_core::events::contract::{Node, Options, World};
-use mailhorn_core::events::{Registration, SILENCE_MAX};
+use mailhorn_core::membership::SILENCE_MAX;
 use mailhorn_events::{MailboxId, Stamp};
 use mailhorn_listeners::quota::{QuotaThresholds, QuotaThresholdsDeps};
 use mailhorn_ports::memory::{MemoryRegistry, MemoryStore, MemoryTransport, NextCommit, Weather};
@@ -62,7 +63,7 @@ pub(crate) struct AtRest {
 impl Cluster {
     pub(crate) async fn start(swarm: Swarm) -> Arc<Self> {
         let world = World::cluster(swarm.fanout, swarm.seed);
-        let store = world.ports.memory.clone().expect("the store is in memory");
+        let store = world.ports.memory.clone();
         let memory = world
             .ports
             .cluster
@@ -268,10 +269,7 @@ impl Cluster {
         loop {
             let is_idle = self.slots.lock().iter().flatten().all(|running| {
                 let groups = running.node.bus.groups();
-                groups.iter().all(|group| {
-                    let status = &group.status;
-                    status.lag() == 0 && status.parked == 0 && status.waiting == 0 && status.running == 0
-                })
+                groups.iter().all(|group| group.status.is_idle())
             });
             if is_idle {
                 break;
@@ -317,6 +315,7 @@ impl Cluster {
 
 async fn register(node: &Node, name: &str, listener: Arc<dyn Listener>, options: ListenerOptions) {
     let group: GroupName = name.parse().expect("a group's name");
+    let deadline = Instant::now() + REST_MAX;
     loop {
         let listener = Arc::clone(&listener);
         let registered = node
@@ -324,7 +323,11 @@ async fn register(node: &Node, name: &str, listener: Arc<dyn Listener>, options:
             .register_group(group.clone(), Scope::Local, listener, options);
         match registered.await {
             Ok(()) => return,
-            Err(_) => sleep(Duration::from_millis(50)).await,
+            // The store is away for a while.
+            Err(error) => {
+                assert!(Instant::now() < deadline, "{name} is not registered: {error}");
+                sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Seen {
     /// Events that were done, in the order in which each was done first.
     pub(crate) done: Vec<Happened>,
     pub(crate) known: BTreeSet<EventId>,
-    /// Events that failed at least once: they may come out of order.
-    pub(crate) failed: BTreeSet<EventId>,
+    /// How often each event failed that did: they may come out of order.
+    pub(crate) failed: BTreeMap<EventId, u32>,
 }
 
 /// A member of a group.
@@ -35,7 +35,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn is_doomed(id: EventId, dies: u64) -> bool {
+    fn is_doomed(id: EventId, dies: u64) -> bool {
         let [.., octet] = *id.as_bytes();
         dies > 0 && u64::from(octet) % dies == 0
     }
@@ -56,7 +56,7 @@ impl Listener for Member {
         let panics = fails(self.panics);
         let mut seen = self.seen.lock();
         if is_bad || panics {
-            seen.failed.insert(happened.id());
+            *seen.failed.entry(happened.id()).or_default() += 1;
         }
         if panics {
             drop(seen);

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use mailhorn_events::{EventId, Stamp};
 
-use super::World;
+use super::{World, group};
 use crate::directory::Directory;
 use crate::groups::GroupStore;
 use crate::listener::{GroupName, Letter};
@@ -19,10 +19,6 @@ use crate::store::MailStore;
 /// Callers at the same time, and what each of them does.
 const CALLERS: usize = 10;
 const CALLS: usize = 12;
-
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
-}
 
 fn two_groups() -> [GroupName; 2] {
     ["crm", "search"].map(group)

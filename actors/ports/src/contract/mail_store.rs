@@ -203,6 +203,22 @@ pub async fn a_forgotten_note_makes_no_duplicate<S: MailStore + Directory>(store
     assert_eq!(world.list(&ann, 9).await.len(), 2);
 }
 
+/// A note whose reply may not have been read goes on counting; one of nothing that was committed does not begin to.
+pub async fn a_kept_note_makes_a_duplicate_only_of_what_was_stored<S: MailStore + Directory>(store: &S) {
+    let mut world = World::new(store);
+    let ann = world.account(ANN).await;
+    let stored = World::<S>::noted(world.delivery(&[&ann], b"first"), 5);
+    assert_eq!(world.deliver(stored).await, [RecipientOutcome::Stored]);
+    let notes = vec![NoteKey([5; 32]), NoteKey([6; 32])];
+    let kept = world.commit(vec![Change::KeepNotes(notes)]).await;
+    assert_eq!(kept.verdicts, [Verdict::Done]);
+    assert!(kept.records.is_empty(), "no record tells of a note");
+    for (note, outcome) in [(5, RecipientOutcome::Duplicate), (6, RecipientOutcome::Stored)] {
+        let retry = World::<S>::noted(world.delivery(&[&ann], b"again"), note);
+        assert_eq!(world.deliver(retry).await, [outcome]);
+    }
+}
+
 /// A note says that mail is in a mailbox; where none came to be, the next try must not be told so.
 pub async fn no_note_is_left_where_nothing_was_stored<S: MailStore + Directory>(store: &S) {
     let mut world = World::new(store);

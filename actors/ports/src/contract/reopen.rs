@@ -2,11 +2,10 @@
 
 use mailhorn_events::{Happening, QuotaLimits, Stamp};
 
-use super::World;
 use super::quota::announced;
+use super::{World, group};
 use crate::directory::Directory;
 use crate::groups::{Cursor, GroupStore, KnownGroup};
-use crate::listener::GroupName;
 use crate::quota::{QuotaOwner, QuotaStore};
 use crate::store::{CHUNK_OCTETS_MAX, Change, MailStore, NoteKey, RecipientOutcome, ThresholdMove};
 
@@ -135,10 +134,6 @@ pub async fn a_group_that_was_done_before_a_crash_is_not_made_again<R: Reopen>(p
     assert_eq!(world.list(&ann, 9).await.len(), 1);
 }
 
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
-}
-
 /// What a group could not handle is not lost with the process.
 pub async fn parked_and_dead_letters_outlive_a_crash<R: Reopen<Store: GroupStore>>(place: &R) {
     let (store, crm) = (place.open(), group("crm"));
@@ -168,7 +163,8 @@ pub async fn what_groups_are_known_outlives_a_crash<R: Reopen<Store: GroupStore>
     world.store_message(&[&ann], b"octets").await;
     store.register_group(&crm, Stamp(5)).await.unwrap();
     store.register_group(&search, Stamp(6)).await.unwrap();
-    store.park(&crm, &world.letter(world.ids.event())).await.unwrap();
+    let parked = world.letter(world.ids.event());
+    store.park(&crm, &parked).await.unwrap();
     store.forget_group(&crm).await.unwrap();
     drop(store);
 
@@ -181,6 +177,7 @@ pub async fn what_groups_are_known_outlives_a_crash<R: Reopen<Store: GroupStore>
         [(generation, Cursor::at(1))]
     );
     assert!(store.cursors(&crm).await.unwrap().is_empty());
+    assert_eq!(store.dead_letters(&crm, None, 9).await.unwrap(), [parked]);
     store.register_group(&crm, Stamp(7)).await.unwrap();
     assert!(store.parked(&crm, generation).await.unwrap().is_empty());
 }

@@ -4,15 +4,10 @@ use std::sync::Arc;
 
 use mailhorn_events::{Generation, Stamp};
 
-use super::World;
+use super::{World, group};
 use crate::directory::{Account, Directory};
 use crate::groups::{Cursor, GroupStore};
-use crate::listener::GroupName;
 use crate::store::{MailStore, Retention};
-
-fn group(name: &str) -> GroupName {
-    name.parse().unwrap()
-}
 
 /// A log with records 1 to `records`, each of a commit of its own, that groups are to see from its start.
 async fn log<'a, S: MailStore + Directory + GroupStore>(
@@ -132,6 +127,8 @@ pub async fn a_group_that_no_node_registers_is_forgotten<S: MailStore + Director
     let since = world.ids.stamp();
     store.register_group(&group("search"), since).await.unwrap();
     save(store, "search", world.generation, Cursor::at(2)).await;
+    let parked = world.letter(world.ids.event());
+    store.park(&group("crm"), &parked).await.unwrap();
     let retention = Retention {
         groups_before: since,
         ..World::<S>::NOTHING_OLD
@@ -140,6 +137,8 @@ pub async fn a_group_that_no_node_registers_is_forgotten<S: MailStore + Director
     let known = store.groups().await.unwrap();
     assert_eq!((known.len(), known[0].name.as_str()), (1, "search"));
     assert!(store.cursors(&group("crm")).await.unwrap().is_empty());
+    let dead = store.dead_letters(&group("crm"), None, 9).await.unwrap();
+    assert_eq!(dead, [parked], "it is told of all the same");
     assert_eq!(world.numbers(world.generation).await, [3, 4, 5]);
 }
 

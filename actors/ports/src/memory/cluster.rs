@@ -13,39 +13,57 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::SeededRandom;
-use crate::cluster::{Epoch, Held, LockToken, MaildropLocks, RegisteredFor, Registry, Transport};
+use crate::cluster::{
+    Epoch, Held, LockToken, MaildropLocks, REGISTRATION_LEASE, RegisteredFor, Registry, Transport,
+};
 use crate::listener::Key;
 use crate::store::StoreError;
 
-/// Frames that wait for one process at most; beyond, the oldest are lost.
-const INBOX_FRAMES_MAX: usize = 10_000;
-
-/// Registrations in memory. Clones are handles on the same registry.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryRegistry(Arc<Mutex<RegistryState>>);
+/// Registrations in memory, whose time is tokio's. Clones are handles on the same registry.
+#[derive(Debug, Clone)]
+pub struct MemoryRegistry {
+    state: Arc<Mutex<RegistryState>>,
+    lease: Duration,
+}
 
 #[derive(Debug, Default)]
 struct RegistryState {
-    keys: BTreeMap<Key, BTreeSet<Generation>>,
+    /// Who is registered for a key, and until when.
+    keys: BTreeMap<Key, BTreeMap<Generation, Instant>>,
     epoch: u64,
     unavailable: bool,
 }
 
+impl Default for MemoryRegistry {
+    fn default() -> Self {
+        Self::with_lease(REGISTRATION_LEASE)
+    }
+}
+
 impl MemoryRegistry {
+    /// Registrations that last for `lease`.
+    #[must_use]
+    pub fn with_lease(lease: Duration) -> Self {
+        Self {
+            state: Arc::default(),
+            lease,
+        }
+    }
+
     /// While set, every call is refused.
     pub fn set_unavailable(&self, unavailable: bool) {
-        self.0.lock().unavailable = unavailable;
+        self.state.lock().unavailable = unavailable;
     }
 
     /// Loses all registrations, as a Redis that was wiped.
     pub fn wipe(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.keys.clear();
         state.epoch += 1;
     }
 
     fn state(&self) -> Result<parking_lot::MutexGuard<'_, RegistryState>, StoreError> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         if state.unavailable {
             return Err(StoreError::Unavailable("the registry was told to be away".into()));
         }
@@ -56,9 +74,10 @@ impl MemoryRegistry {
 #[async_trait]
 impl Registry for MemoryRegistry {
     async fn register_keys(&self, generation: Generation, keys: &[Key]) -> Result<Epoch, StoreError> {
+        let until = Instant::now() + self.lease;
         let mut state = self.state()?;
         for key in keys {
-            state.keys.entry(*key).or_default().insert(generation);
+            state.keys.entry(*key).or_default().insert(generation, until);
         }
         Ok(Epoch(state.epoch))
     }
@@ -81,12 +100,12 @@ impl Registry for MemoryRegistry {
     }
 
     async fn registered_for(&self, keys: &[Key]) -> Result<RegisteredFor, StoreError> {
+        let now = Instant::now();
         let state = self.state()?;
-        let members: BTreeSet<Generation> = keys
-            .iter()
-            .filter_map(|key| state.keys.get(key))
-            .flatten()
-            .copied()
+        let registered = keys.iter().filter_map(|key| state.keys.get(key)).flatten();
+        let members: BTreeSet<Generation> = registered
+            .filter(|(_, until)| **until > now)
+            .map(|(member, _)| *member)
             .collect();
         Ok(RegisteredFor {
             epoch: Epoch(state.epoch),
@@ -109,6 +128,15 @@ impl MemoryLocks {
     /// While set, every call is refused.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.0.lock().unavailable = unavailable;
+    }
+
+    /// Whose a lock is now.
+    #[must_use]
+    pub fn holder(&self, mailbox: MailboxId) -> Option<LockToken> {
+        let now = Instant::now();
+        let state = self.0.lock();
+        let held = state.held.get(&mailbox).filter(|(_, until)| *until > now);
+        held.map(|(token, _)| *token)
     }
 
     /// Loses all locks.
@@ -182,6 +210,9 @@ struct Inbox {
 }
 
 impl MemoryTransport {
+    /// Frames that wait for one process at most; beyond, the oldest are lost.
+    pub const FRAMES_MAX: usize = 10_000;
+
     /// A way without faults; `random` draws them once there are some.
     #[must_use]
     pub fn new(random: Arc<SeededRandom>) -> Self {
@@ -199,7 +230,7 @@ impl MemoryTransport {
     fn put(state: &Mutex<TransportState>, to: Generation, frame: Bytes) {
         let mut state = state.lock();
         let inbox = state.inboxes.entry(to).or_default();
-        if inbox.frames.len() >= INBOX_FRAMES_MAX {
+        if inbox.frames.len() >= Self::FRAMES_MAX {
             inbox.frames.pop_front();
         }
         inbox.frames.push_back(frame);

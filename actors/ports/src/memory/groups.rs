@@ -3,10 +3,19 @@
 use async_trait::async_trait;
 use mailhorn_events::{EventId, Generation, Stamp};
 
-use super::{GroupState, MemoryStore};
+use super::{GroupState, MemoryStore, State};
 use crate::groups::{Cursor, GroupStore, KnownGroup};
 use crate::listener::{GroupName, Letter};
 use crate::store::StoreError;
+
+impl State {
+    pub(super) fn forget_group(&mut self, group: &GroupName) {
+        let parked = self.groups.remove(group).unwrap_or_default().parked;
+        let dead = parked.into_values();
+        self.dead
+            .extend(dead.map(|letter| ((group.clone(), letter.id), letter)));
+    }
+}
 
 #[async_trait]
 impl GroupStore for MemoryStore {
@@ -40,7 +49,7 @@ impl GroupStore for MemoryStore {
 
     async fn forget_group(&self, group: &GroupName) -> Result<(), StoreError> {
         self.available()?;
-        self.0.lock().groups.remove(group);
+        self.0.lock().forget_group(group);
         Ok(())
     }
 

@@ -53,7 +53,13 @@ impl QuotaStore for MemoryStore {
 
     async fn usage(&self, owner: &QuotaOwner) -> Result<Figure, StoreError> {
         self.available()?;
-        Ok(self.0.lock().usage(owner))
+        let state = self.0.lock();
+        if state.script.refuse_usage {
+            return Err(StoreError::Unavailable(
+                "the double was told to tell no usage".into(),
+            ));
+        }
+        Ok(state.usage(owner))
     }
 
     async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {

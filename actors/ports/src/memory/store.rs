@@ -11,26 +11,16 @@ use mailhorn_events::{
 use tokio::time::sleep;
 
 use super::{Chunk, GroupState, MemoryStore, Message, NextCommit, State};
+use crate::listener::GroupName;
 use crate::store::{
     Announce, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, LogEntry, MailStore,
     Maintained, Part, ReadError, Recipient, RecipientOutcome, Retention, StoreError, Verdict, ViewRow,
 };
 
-impl MemoryStore {
-    /// What every call on mail but a commit begins with.
-    async fn begin(&self) -> Result<(), StoreError> {
-        let delay = self.0.lock().script.read_delay;
-        if !delay.is_zero() {
-            sleep(delay).await;
-        }
-        self.available()
-    }
-}
-
 #[async_trait]
 impl MailStore for MemoryStore {
     async fn put_chunk(&self, message: MessageId, index: u32, octets: Bytes) -> Result<(), StoreError> {
-        self.begin().await?;
+        self.available()?;
         self.0.lock().chunks.insert(
             (message, index),
             Chunk {
@@ -57,7 +47,7 @@ impl MailStore for MemoryStore {
     }
 
     async fn begin_log(&self, generation: Generation, node: &str) -> Result<(), StoreError> {
-        self.begin().await?;
+        self.available()?;
         let mut state = self.0.lock();
         let kept: Vec<_> = state.log.keys().map(|(generation, _)| *generation).collect();
         // Other nodes' logs may be empty and go on.
@@ -77,13 +67,13 @@ impl MailStore for MemoryStore {
     }
 
     async fn logs(&self) -> Result<Vec<(Generation, String)>, StoreError> {
-        self.begin().await?;
+        self.available()?;
         let owners = self.0.lock().owners.clone();
         Ok(owners.into_iter().collect())
     }
 
     async fn log_end(&self, generation: Generation) -> Result<u64, StoreError> {
-        self.begin().await?;
+        self.available()?;
         Ok(self.0.lock().log_end(generation))
     }
 
@@ -93,12 +83,12 @@ impl MailStore for MemoryStore {
         from: u64,
         limit: usize,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        self.begin().await?;
+        self.available()?;
         Ok(self.0.lock().records(generation, from, limit))
     }
 
     async fn highest_stamp(&self) -> Result<Stamp, StoreError> {
-        self.begin().await?;
+        self.available()?;
         Ok(self.0.lock().stamp)
     }
 
@@ -108,8 +98,13 @@ impl MailStore for MemoryStore {
         after: Option<MessageId>,
         limit: usize,
     ) -> Result<Vec<ViewRow>, StoreError> {
-        self.begin().await?;
+        self.available()?;
         let state = self.0.lock();
+        if state.script.refuse_listings {
+            return Err(StoreError::Unavailable(
+                "the double was told to list nothing".into(),
+            ));
+        }
         let rows = state
             .rows(mailbox)
             .filter(|row| after.is_none_or(|after| row.message > after));
@@ -117,7 +112,7 @@ impl MailStore for MemoryStore {
     }
 
     async fn figure(&self, mailbox: MailboxId) -> Result<Figure, StoreError> {
-        self.begin().await?;
+        self.available()?;
         let sum = |sum: Figure, row: &ViewRow| Figure {
             messages: sum.messages + 1,
             octets: sum.octets + row.size,
@@ -126,8 +121,7 @@ impl MailStore for MemoryStore {
     }
 
     async fn read(&self, mailbox: MailboxId, message: MessageId, part: u32) -> Result<Part, ReadError> {
-        self.begin()
-            .await
+        self.available()
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         self.0.lock().part(mailbox, message, part)
     }
@@ -149,7 +143,7 @@ impl MailStore for MemoryStore {
     }
 
     async fn maintain(&self, retention: Retention) -> Result<Maintained, StoreError> {
-        self.begin().await?;
+        self.available()?;
         Ok(self.0.lock().maintain(retention))
     }
 
@@ -232,10 +226,14 @@ impl State {
                 notes.iter().for_each(|note| {
                     self.notes.remove(note);
                 });
+                self.notes_forgotten.extend_from_slice(notes);
                 (Verdict::Done, None)
             }
-            // Every note is kept here from its delivery on.
-            Change::KeepNotes(_) => (Verdict::Done, None),
+            // Every note is kept here from its delivery on; what is said of it is remembered for whoever asks.
+            Change::KeepNotes(notes) => {
+                self.notes_kept.extend_from_slice(notes);
+                (Verdict::Done, None)
+            }
         }
     }
 
@@ -429,8 +427,10 @@ impl State {
     }
 
     fn maintain(&mut self, retention: Retention) -> Maintained {
-        self.groups
-            .retain(|_, group| group.registered >= retention.groups_before);
+        let expired = |group: &GroupState| group.registered < retention.groups_before;
+        let expired = self.groups.iter().filter(|(_, group)| expired(group));
+        let expired: Vec<GroupName> = expired.map(|(name, _)| name.clone()).collect();
+        expired.iter().for_each(|group| self.forget_group(group));
         let (records, notes) = (self.log.len(), self.notes.len());
         let gone: Vec<_> = self
             .log

@@ -128,6 +128,7 @@ impl Rig {
         };
         let (handle, queue) = log::queue(&options, Arc::clone(&kinds.log), Arc::clone(&metrics));
         let deps = LogDeps {
+            lease: Arc::new(mailhorn_ports::Forever),
             store: Arc::clone(&mail),
             dispatch: dispatch.clone(),
             ids: ids.clone(),

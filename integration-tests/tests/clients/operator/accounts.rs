@@ -1,15 +1,31 @@
 //! Domains and accounts, with the node running and without.
 
 use std::path::Path;
+use std::process::Command;
 
-use mailhorn_integration_tests::{Lmtp, Node, Pop3, add_users};
+use mailhorn_integration_tests::{Lmtp, Node, Pop3, add_users, binary};
 use serde_json::Value;
 
 use super::{command, deliver, done, log_in, refused};
-use crate::kit::{private_file, said};
+use crate::kit::{private_file, run, said, without_settings};
 
 const READER: &str = "reader@example.org";
 const MESSAGE: &[u8] = b"Subject: hello\r\n\r\nhello\r\n";
+
+/// A folder by its name alone lies in the working folder.
+#[test]
+fn a_data_folder_is_named_as_any_folder_is() {
+    let working = tempfile::tempdir().expect("a folder");
+    for name in ["data", "./data", "data/", "data/inner"] {
+        let mut command = Command::new(binary());
+        without_settings(&mut command);
+        command
+            .args(["domain", "list", "--data-dir", name])
+            .current_dir(working.path());
+        run(command);
+    }
+    assert!(working.path().join("data/inner").is_dir());
+}
 
 /// What every command of this kind says, once on a stopped node's folder and once with the node running.
 fn life_of_an_account(data: &Path) -> Vec<String> {

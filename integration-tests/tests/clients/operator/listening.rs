@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use mailhorn_integration_tests::listening::{groups_when, is_idle, json};
 use mailhorn_integration_tests::{Node, Pop3, add_users, binary};
 use serde_json::Value;
 
@@ -95,8 +96,7 @@ fn tail_shows_mail_that_comes_and_goes_and_goes_on_after_a_restart_of_the_node()
     let folder = folder_with_reader();
     let mut node = Node::builder().data_dir(folder.path()).start();
     let text = Tail::start(folder.path(), &["--user", READER]);
-    let mailboxes = done(folder.path(), "mailbox list --json", "");
-    let mailboxes: Value = serde_json::from_str(&mailboxes).expect("JSON");
+    let mailboxes = json(folder.path(), "mailbox list --json");
     let mailbox = mailboxes[0]["id"].as_str().expect("an id");
     let json = Tail::start(folder.path(), &["--mailbox", mailbox, "--json"]);
 
@@ -203,7 +203,7 @@ fn groups_are_listed_and_what_needs_a_running_node_says_so() {
         assert!(reason.contains("no node runs on"), "{line}: {reason}");
     }
     let node = Node::builder().data_dir(folder.path()).start();
-    let groups: Value = serde_json::from_str(&done(folder.path(), "events groups --json", "")).expect("JSON");
+    let groups = json(folder.path(), "events groups --json");
     assert_eq!(
         (&groups[0]["name"], &groups[0]["state"]),
         (&"quota".into(), &"running".into())
@@ -211,6 +211,8 @@ fn groups_are_listed_and_what_needs_a_running_node_says_so() {
     assert!(done(folder.path(), "events groups", "").starts_with("quota\trunning\tlag 0"));
     let reason = refused(folder.path(), "events forget quota", "", 1);
     assert!(reason.contains("registered on this node"), "{reason}");
+    let reason = refused(folder.path(), "events dead-letters quotas", "", 1);
+    assert!(reason.contains("no group quotas"), "{reason}");
     let reason = refused(folder.path(), "events tail --user nobody@example.org", "", 1);
     assert!(reason.contains("nobody@example.org"), "{reason}");
     drop(node);
@@ -224,4 +226,31 @@ fn groups_are_listed_and_what_needs_a_running_node_says_so() {
     done(folder.path(), "events forget quota", "");
     assert_eq!(done(folder.path(), "events groups", ""), "");
     drop(node);
+}
+
+/// The kind and the user of each event in the operation log.
+fn operations_logged(data_dir: &Path) -> Vec<(String, String)> {
+    let log = std::fs::read_to_string(data_dir.join("operations.jsonl")).expect("the operation log");
+    let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+    let event = |line: &str| -> Value { serde_json::from_str(line).expect("JSON") };
+    let events = log.lines().map(event);
+    events
+        .map(|event| (text(&event, "kind"), text(&event, "user")))
+        .collect()
+}
+
+#[test]
+fn listeners_hear_of_what_was_done_while_the_node_was_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let builder = Node::builder()
+        .data_dir(folder.path())
+        .setting("operation_log.enabled", true);
+    assert!(builder.start().terminate().success());
+    add_users(folder.path(), "example.org", &["reader"], "secret");
+
+    let mut node = builder.start();
+    assert_eq!(groups_when(folder.path(), PATIENCE, is_idle).len(), 2);
+    assert!(node.terminate().success());
+    let added = ("MailboxAdded".to_owned(), READER.to_owned());
+    assert_eq!(operations_logged(folder.path()), [added]);
 }

@@ -82,6 +82,45 @@ fn a_port_that_is_taken_stops_the_start_with_its_setting_and_address() {
 }
 
 #[test]
+fn a_listener_that_cannot_be_made_stops_the_start_and_leaves_the_store_as_after_a_clean_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(
+        Node::builder()
+            .data_dir(folder.path())
+            .start()
+            .terminate()
+            .success()
+    );
+    let nowhere = folder.path().join("nowhere/file");
+    let secret = private_file(folder.path(), "secret", "short");
+    for (key, with) in [
+        (
+            "operation_log.path",
+            vec![
+                ("operation_log.enabled", "true".to_owned()),
+                ("operation_log.path", nowhere.display().to_string()),
+            ],
+        ),
+        (
+            "webhook.secret_file",
+            vec![
+                ("webhook.url", "http://127.0.0.1:9/".to_owned()),
+                ("webhook.secret_file", secret.display().to_string()),
+            ],
+        ),
+    ] {
+        let builder = Node::builder().data_dir(folder.path());
+        let builder = with
+            .into_iter()
+            .fold(builder, |builder, (key, value)| builder.setting(key, value));
+        let ended = builder.try_start().expect_err("it can't be made");
+        assert_eq!(ended.status.code(), Some(1), "{key}: {ended}");
+        assert!(ended.log.contains(key), "{}", ended.log);
+        assert!(folder.path().join("clean").exists(), "{key}");
+    }
+}
+
+#[test]
 fn a_data_folder_in_use_by_another_node_stops_the_start_and_leaves_the_other_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     add_users(folder.path(), "example.org", &["reader"], "secret");

@@ -1,42 +1,25 @@
 //! A webhook whose receiver is away, refuses, and is mended.
 
 use std::net::{SocketAddr, TcpListener};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use mailhorn_integration_tests::listening::{self, is_idle, json, with_webhook};
 use mailhorn_integration_tests::{Node, NodeBuilder, Receiving, add_users};
 use serde_json::Value;
 
 use super::{PATIENCE, deliver, done};
-use crate::kit::private_file;
 
 const READER: &str = "reader@example.org";
 const MESSAGE: &[u8] = b"Subject: hello\r\n\r\nhello\r\n";
 
 fn builder(folder: &tempfile::TempDir, receiver: SocketAddr) -> NodeBuilder {
     add_users(folder.path(), "example.org", &["reader"], "secret");
-    let secret = private_file(folder.path(), "webhook.secret", "correct horse battery staple\n");
-    Node::builder()
-        .data_dir(folder.path())
-        .setting("webhook.url", format!("http://{receiver}/hook"))
-        .setting("webhook.secret_file", secret.display())
-        .setting("webhook.events", "Added")
+    let builder = Node::builder().data_dir(folder.path());
+    with_webhook(builder, folder.path(), receiver).setting("webhook.events", "Added")
 }
 
 /// The webhook's group when it is as it should be.
 fn group_when(folder: &tempfile::TempDir, is_there: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let groups = done(folder.path(), "events groups --json", "");
-        let groups: Vec<Value> = serde_json::from_str(&groups).expect("JSON");
-        let webhook = groups.into_iter().find(|group| group["name"] == "webhook");
-        let webhook = webhook.expect("it is registered");
-        if is_there(&webhook) {
-            return webhook;
-        }
-        assert!(Instant::now() < until, "{webhook}");
-        thread::sleep(Duration::from_millis(50));
-    }
+    listening::group_when(folder.path(), "webhook", PATIENCE, is_there)
 }
 
 #[test]
@@ -56,7 +39,7 @@ fn a_receiver_that_is_away_makes_no_dead_letter_and_gets_everything_when_it_is_b
     for _ in 0..3 {
         assert_eq!(receiver.next(200)["kind"], "Added");
     }
-    group_when(&folder, |group| group["state"] == "running" && group["lag"] == 0);
+    group_when(&folder, is_idle);
     assert_eq!(done(folder.path(), "events dead-letters", ""), "");
 }
 
@@ -68,16 +51,10 @@ fn what_a_receiver_refuses_is_a_dead_letter_that_it_gets_again_when_it_was_mende
     assert_eq!(deliver(node.lmtp(), READER, MESSAGE).code, 250);
     let refused = receiver.next(400);
     group_when(&folder, |group| group["dead_letters"] == 1);
-    let letters = done(folder.path(), "events dead-letters webhook --json", "");
-    let letters: Value = serde_json::from_str(&letters).expect("JSON");
+    let letters = json(folder.path(), "events dead-letters webhook --json");
     let id = letters[0]["id"].as_str().expect("an id");
     assert_eq!(refused["id"], id);
-    let shown = done(
-        folder.path(),
-        &format!("events dead-letters show webhook {id}"),
-        "",
-    );
-    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let shown = json(folder.path(), &format!("events dead-letters show webhook {id}"));
     assert_eq!(shown["events"][0]["kind"], "Added");
 
     receiver.answer(200);

@@ -2,46 +2,33 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use mailhorn_events::{Happened, Happening, Stamp};
-use mailhorn_ports::{Directory, GroupStore, Handled, Listener, ListenerOptions, MailStore, Mode, Scope};
-use tokio::sync::Notify;
+use mailhorn_core::events::contract::{Behaviour, Recorder};
+use mailhorn_events::{Happening, Stamp};
+use mailhorn_ports::{Directory, GroupStore, ListenerOptions, MailStore, Mode, Scope};
 
 use super::*;
 
 const ANN: &str = "ann@example.org";
 
-/// Calls new mail bad while it is told to.
-#[derive(Debug, Default)]
-struct Picky {
-    takes: AtomicBool,
-    took: Notify,
-}
-
-#[async_trait]
-impl Listener for Picky {
-    fn handles(&self, event: &mailhorn_events::Event) -> bool {
-        matches!(event.happening, Happening::Added { .. })
-    }
-
-    async fn handle(&self, _: &Happened) -> Handled {
-        if self.takes.load(SeqCst) {
-            self.took.notify_one();
-            Handled::Done
-        } else {
-            Handled::Bad("it has no subject".into())
-        }
-    }
+/// A listener for new mail that calls it bad until it is mended.
+fn picky(is_mended: &Arc<AtomicBool>) -> Arc<Recorder> {
+    let is_mended = Arc::clone(is_mended);
+    let listener = Recorder::new(move |_, _| match is_mended.load(SeqCst) {
+        true => Behaviour::Done,
+        false => Behaviour::Bad,
+    });
+    Arc::new(listener.handling(|event| matches!(event.happening, Happening::Added { .. })))
 }
 
 /// A server with Ann's account, and a group that never tries again.
-async fn server_with(listener: &Arc<Picky>) -> Dialogue {
+async fn server_with(listener: &Arc<Recorder>) -> Dialogue {
     let server = Dialogue::new().await;
     let options = ListenerOptions {
         mode: Mode::Sync,
         retries: 0,
         ..ListenerOptions::default()
     };
-    let listener = Arc::clone(listener);
+    let listener = listener.clone();
     let registered =
         server
             .world
@@ -79,14 +66,14 @@ fn dead(letters: usize) -> impl Fn(&Value) -> bool {
 
 #[actix_web::test]
 async fn a_dead_letter_is_listed_shown_and_removed() {
-    let server = server_with(&Arc::default()).await;
+    let server = server_with(&picky(&Arc::default())).await;
     deliver(&server.parts.operations, ANN, 3).await;
     let listed = server.until("/events/dead-letters/picky", dead(3)).await;
     let first = &listed["items"][0];
     assert_eq!(
         (&first["why"], &first["attempts"], &first["log"]),
         (
-            &json!("it has no subject"),
+            &json!("on purpose"),
             &json!(1),
             &json!(server.world.generation.to_string())
         )
@@ -130,7 +117,7 @@ async fn a_dead_letter_is_listed_shown_and_removed() {
 
 #[actix_web::test]
 async fn what_this_release_cannot_read_is_shown_as_octets() {
-    let server = server_with(&Arc::default()).await;
+    let server = server_with(&picky(&Arc::default())).await;
     deliver(&server.parts.operations, ANN, 1).await;
     server.until("/events/dead-letters/picky", dead(1)).await;
     let group = "picky".parse().unwrap();
@@ -151,19 +138,41 @@ async fn what_this_release_cannot_read_is_shown_as_octets() {
     );
     let redelivered = server.api(Method::POST, &format!("{path}/redeliver"), None).await;
     assert_eq!(redelivered.0, 409, "{redelivered:?}");
+    let path = "/events/dead-letters/picky/redeliver";
+    let all = server.api(Method::POST, path, None).await;
+    assert_eq!(
+        all,
+        (
+            200,
+            json!({ "group": "picky", "letters": 0, "unreadable": 1, "error": null })
+        )
+    );
+}
+
+#[actix_web::test]
+async fn a_group_that_there_is_not_has_no_dead_letters_to_list_or_remove() {
+    let server = server_with(&picky(&Arc::default())).await;
+    for (group, status) in [("picky", 200), ("pick", 404)] {
+        let path = format!("/events/dead-letters/{group}");
+        for method in [Method::GET, Method::DELETE] {
+            let (told, answer) = server.api(method.clone(), &path, None).await;
+            assert_eq!(told, status, "{method} {path}: {answer}");
+        }
+    }
 }
 
 #[actix_web::test]
 async fn a_mended_listener_gets_its_dead_letters_again() {
-    let listener = Arc::<Picky>::default();
+    let is_mended = Arc::default();
+    let listener = picky(&is_mended);
     let server = server_with(&listener).await;
     deliver(&server.parts.operations, ANN, 4).await;
     let letters = server.until("/events/dead-letters/picky", dead(4)).await;
     let id = letters["items"][0]["id"].as_str().unwrap();
-    listener.takes.store(true, SeqCst);
+    is_mended.store(true, SeqCst);
     let one = format!("/events/dead-letters/picky/{id}/redeliver");
     assert_eq!(server.api(Method::POST, &one, None).await.0, 204);
-    listener.took.notified().await;
+    listener.wait_done(1).await;
     assert_eq!(
         server.api(Method::POST, &one, None).await.0,
         404,
@@ -174,15 +183,22 @@ async fn a_mended_listener_gets_its_dead_letters_again() {
         .await;
     assert_eq!(
         some,
-        (200, json!({ "group": "picky", "letters": 1, "error": null }))
+        (
+            200,
+            json!({ "group": "picky", "letters": 1, "unreadable": 0, "error": null })
+        )
     );
     let all = server
         .api(Method::POST, "/events/dead-letters/redeliver", None)
         .await;
     assert_eq!(
         all,
-        (200, json!([{ "group": "picky", "letters": 2, "error": null }]))
+        (
+            200,
+            json!([{ "group": "picky", "letters": 2, "unreadable": 0, "error": null }])
+        )
     );
+    listener.wait_done(4).await;
     assert_eq!(
         server.api(Method::GET, "/events/dead-letters", None).await.1,
         json!([])
@@ -191,9 +207,7 @@ async fn a_mended_listener_gets_its_dead_letters_again() {
 
 #[actix_web::test]
 async fn groups_are_shown_with_what_they_do_and_one_that_nobody_runs_can_be_forgotten() {
-    let listener = Arc::<Picky>::default();
-    listener.takes.store(true, SeqCst);
-    let server = server_with(&listener).await;
+    let server = server_with(&picky(&Arc::new(AtomicBool::new(true)))).await;
     let old = "old-index".parse().unwrap();
     server.world.store.register_group(&old, Stamp(1)).await.unwrap();
     deliver(&server.parts.operations, ANN, 1).await;
@@ -253,9 +267,27 @@ async fn groups_are_shown_with_what_they_do_and_one_that_nobody_runs_can_be_forg
     assert_eq!(redelivered.0, 409, "nobody would take them");
 }
 
+/// The log is kept for it wherever it hasn't been.
+#[actix_web::test]
+async fn a_group_that_nobody_runs_lags_in_a_log_that_began_since_it_ran() {
+    let server = server_with(&picky(&Arc::default())).await;
+    let old = "old-index".parse().unwrap();
+    server.world.store.register_group(&old, Stamp(1)).await.unwrap();
+    deliver(&server.parts.operations, ANN, 2).await;
+    // A command on the folder of a stopped node has a log of its own.
+    let stopped = operations(&server.world.store);
+    let password = mailhorn_sasl::Secret::new("x");
+    stopped.add_user("bob@example.org", &password).await.unwrap();
+    let (_, groups) = server.api(Method::GET, "/events/groups", None).await;
+    let of_old = &groups[0];
+    assert_eq!(of_old["name"], json!("old-index"));
+    assert_eq!(of_old["logs"].as_array().map(Vec::len), Some(2));
+    assert_eq!(of_old["lag"], json!(3));
+}
+
 #[actix_web::test]
 async fn dead_letters_degrade_the_health_and_not_the_readiness() {
-    let mut server = server_with(&Arc::default()).await;
+    let mut server = server_with(&picky(&Arc::default())).await;
     server.parts.readiness.set(State::Ready);
     let (status, health) = server.api(Method::GET, "/health", None).await;
     assert_eq!((status, &health["status"]), (200, &json!("healthy")));
@@ -263,9 +295,13 @@ async fn dead_letters_degrade_the_health_and_not_the_readiness() {
     server.until("/events/dead-letters/picky", dead(1)).await;
     let (status, health) = server.api(Method::GET, "/health", None).await;
     let component = json!({ "name": "dead-letters", "status": "degraded", "cause": "picky has 1" });
+    let groups = json!({ "name": "groups", "status": "healthy", "cause": null });
     assert_eq!(
         (status, health),
-        (200, json!({ "status": "degraded", "components": [component] }))
+        (
+            200,
+            json!({ "status": "degraded", "components": [component, groups] })
+        )
     );
     assert_eq!(
         server.ask(TestRequest::with_uri("/readyz")).await.0,
@@ -282,7 +318,7 @@ async fn dead_letters_degrade_the_health_and_not_the_readiness() {
 
 #[actix_web::test]
 async fn mailboxes_that_come_and_go_with_their_user_are_told_of() {
-    let server = server_with(&Arc::default()).await;
+    let server = server_with(&picky(&Arc::default())).await;
     let account = server.world.store.account(ANN).await.unwrap().unwrap();
     deliver(&server.parts.operations, ANN, 1).await;
     server.parts.operations.remove_user(ANN).await.unwrap();

@@ -13,7 +13,7 @@ use mailhorn_core::observe::Kinds;
 use mailhorn_core::supervisor::Supervisor;
 use mailhorn_events::Generation;
 use mailhorn_ports::memory::MemoryStore;
-use mailhorn_ports::{Ids, MailStore};
+use mailhorn_ports::{Forever, Ids, MailStore};
 use tokio::sync::{mpsc, watch};
 
 use crate::operations::Operations;
@@ -66,6 +66,7 @@ impl World {
             dispatch: dispatch.clone(),
             ids: ids.clone(),
             generation,
+            lease: Arc::new(Forever),
             options,
             metrics: Arc::clone(&metrics),
             kind: Arc::clone(&kinds.log),

@@ -208,6 +208,8 @@ pub struct Redelivered {
     pub group: String,
     /// How many letters.
     pub letters: usize,
+    /// How many letters were passed over, since this release can't read them.
+    pub unreadable: usize,
     /// Why it got none, or no more.
     pub error: Option<String>,
 }

@@ -4,7 +4,7 @@ use mailhorn_events::Happening;
 use mailhorn_listeners::webhook;
 use mailhorn_ports::GroupName;
 
-use super::{Value, quoted};
+use super::{Raw, Value, quoted};
 
 /// A kind of event, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ impl HttpUrl {
 
 impl Value for HttpUrl {
     fn allowed() -> String {
-        "an address such as \"http://127.0.0.1:8080/hook\"".to_owned()
+        "an address without a user, such as \"http://127.0.0.1:8080/hook\"".to_owned()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -83,6 +83,19 @@ impl Value for HttpUrl {
 
     fn to_toml(&self) -> String {
         quoted(&self.0)
+    }
+
+    /// Without what stands before an `@`: a user and a password where none may be.
+    fn shown(raw: &Raw) -> String {
+        let without_user = |text: &String| match text.rsplit_once('@') {
+            Some((_, rest)) => format!("…@{rest}"),
+            None => text.clone(),
+        };
+        let shown = match raw {
+            Raw::One(text) => Raw::One(without_user(text)),
+            Raw::Many(texts) => Raw::Many(texts.iter().map(without_user).collect()),
+        };
+        shown.to_string()
     }
 }
 

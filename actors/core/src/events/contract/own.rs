@@ -96,9 +96,7 @@ pub async fn a_key_listener_registered_while_events_flow_misses_none_after_it(wo
 
 /// The change is made, and the process dies before anybody heard of it.
 pub async fn a_crash_between_change_and_dispatch_loses_nothing(world: &World) {
-    let Some(memory) = world.ports.memory.clone() else {
-        return;
-    };
+    let memory = &world.ports.memory;
     let node = world.node("a").await;
     node.group("g", &Recorder::willing()).await;
     memory.next_commit(NextCommit::UnknownDone);
@@ -254,9 +252,6 @@ async fn fall_out(world: &World, listener: &Arc<Recorder>) -> Node {
 }
 
 pub async fn a_group_that_falls_out_of_the_retention_is_rebuilt(world: &World) {
-    if world.ports.memory.is_none() {
-        return;
-    }
     let tries = AtomicBool::new(false);
     let rebuild = move || match tries.swap(true, Ordering::SeqCst) {
         true => Ok(true),
@@ -272,9 +267,6 @@ pub async fn a_group_that_falls_out_of_the_retention_is_rebuilt(world: &World) {
 }
 
 pub async fn a_gap_that_nobody_rebuilds_is_a_dead_letter(world: &World) {
-    if world.ports.memory.is_none() {
-        return;
-    }
     let listener = Recorder::willing();
     let node = fall_out(world, &listener).await;
     let dead = node.wait_dead("g", 1).await;
@@ -288,10 +280,27 @@ pub async fn a_gap_that_nobody_rebuilds_is_a_dead_letter(world: &World) {
     );
 }
 
-pub async fn a_record_that_cannot_be_read_is_a_dead_letter(world: &World) {
-    let Some(memory) = world.ports.memory.clone() else {
-        return;
+/// What is gone, and the record behind it, wait for a store that takes the letter.
+pub async fn a_gap_that_cannot_be_written_down_now_is_not_passed(world: &World) {
+    let store = world.ports.memory.clone();
+    let was_away = AtomicBool::new(false);
+    let goes_away = move || {
+        if !was_away.swap(true, Ordering::SeqCst) {
+            store.set_unavailable(true);
+        }
+        Ok(false)
     };
+    let listener = Arc::new(Recorder::new(|_, _| Behaviour::Done).rebuilding(goes_away));
+    let node = fall_out(world, &listener).await;
+    node.wait_stopped("g").await;
+    world.ports.memory.set_unavailable(false);
+    node.wait_dead("g", 1).await;
+    listener.wait_done(1).await;
+    assert_eq!(listener.names(), ["9"]);
+}
+
+pub async fn a_record_that_cannot_be_read_is_a_dead_letter(world: &World) {
+    let memory = &world.ports.memory;
     let node = world.node("a").await;
     node.group("g", &Recorder::willing()).await;
     node.unregister_group("g");
@@ -439,7 +448,7 @@ pub async fn a_clean_stop_shows_nothing_twice(world: &World) {
     assert_eq!(numbers(&after).len() + before.len(), 100);
 }
 
-/// One fails, one panics, one hangs, one floods the log: the others, and whoever announces, don't notice.
+/// One fails, one panics, one hangs, one waits for its back end: the others, and whoever announces, don't notice.
 pub async fn nothing_changes_for_others_when_a_listener_misbehaves(world: &World) {
     let node = world.node("a").await;
     let willing = Recorder::willing();

@@ -130,17 +130,20 @@ impl Worker {
             if followed.poll_at.is_none_or(|at| at > Instant::now()) {
                 return Ok(false);
             }
-            let entries = self.deps.mail.records(log, from, READ_RECORDS_MAX).await?;
-            if entries.len() < READ_RECORDS_MAX {
-                followed.poll_at = (!is_alone).then(|| Instant::now() + FOREIGN_POLL_PAUSE);
-            }
-            entries
+            self.deps.mail.records(log, from, READ_RECORDS_MAX).await?
         };
         let full = entries.len() == READ_RECORDS_MAX;
         for entry in entries {
             if !self.take(log, entry).await? {
                 return Ok(false);
             }
+        }
+        // Not before: what could not be taken up now is to be read again.
+        if log != me
+            && !full
+            && let Some(followed) = self.lines.get_mut(&log)
+        {
+            followed.poll_at = (!is_alone).then(|| Instant::now() + FOREIGN_POLL_PAUSE);
         }
         Ok(full)
     }
@@ -152,16 +155,22 @@ impl Worker {
         };
         let number = entry.number;
         followed.end = followed.end.max(number);
-        match followed.line.read(number) {
-            Read::Done => return Ok(true),
+        match followed.line.look(number) {
+            Read::Done => {
+                followed.line.pass(number);
+                return Ok(true);
+            }
             Read::New => {}
             Read::AfterGap(first, last) => {
-                if !self.broken(log, first, last).await? {
+                if let Some(first) = self.unfinished(log, first, last).await?
+                    && !self.broken(log, first, last).await?
+                {
                     return Ok(false);
                 }
                 let Some(followed) = self.lines.get_mut(&log) else {
                     return Ok(false);
                 };
+                followed.line.skip_to(last);
                 if followed.line.finished() >= number {
                     return Ok(true);
                 }
@@ -228,6 +237,15 @@ impl Worker {
             since: now,
             last: now,
         }
+    }
+
+    /// The first of these records that nobody has finished. While nodes see different members two may follow a log, and
+    /// what one of them has finished is trimmed before the other reads it.
+    async fn unfinished(&self, log: Generation, first: u64, last: u64) -> Result<Option<u64>, StoreError> {
+        let cursors = self.deps.call.store.cursors(&self.deps.call.group).await?;
+        let mut cursors = cursors.into_iter().filter(|(of, _)| *of == log);
+        let cursor = cursors.next().map_or_else(Cursor::default, |(_, cursor)| cursor);
+        Ok((first..=last).find(|number| cursor.is_open(*number)))
     }
 
     /// Records fell out of the log before the group had them: it makes its state anew, or a dead letter names them. False
