@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use futures_util::future::{try_join_all, try_join4};
 use mailhorn_events::{AccountId, Stamp};
 use mailhorn_ports::{
-    Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, StoreError, domain_of,
+    Account, Credentials, Directory, DirectoryError, NewAccount, QuotaOwner, ScramKeys, StoreError, domain_of,
 };
 
+use crate::quota;
 use crate::session::Cql;
 use crate::statements::Statement;
 use crate::store::CassandraStore;
@@ -273,6 +274,8 @@ impl Directory for CassandraStore {
         if self.has_accounts(domain).await? {
             return Err(DirectoryError::NotEmpty(domain.to_owned()));
         }
+        // Before it is gone: whoever is interrupted removes it once more.
+        quota::forget(&self.0, &QuotaOwner::Domain(domain.to_owned())).await?;
         match is_applied(
             &self
                 .cql()
@@ -368,6 +371,7 @@ impl Directory for CassandraStore {
     }
 
     async fn forget_removed(&self, id: AccountId) -> Result<(), StoreError> {
+        quota::forget(&self.0, &QuotaOwner::Account(id)).await?;
         let stamp = bigint(self.0.now().0);
         self.cql()
             .run(Statement::ForgetRemoved, vec![stamp, uuid(id.0)])

@@ -2,6 +2,8 @@
 mod apply;
 mod commit;
 mod directory;
+mod groups;
+mod letters;
 mod line;
 mod log;
 mod members;
@@ -13,9 +15,12 @@ mod schema;
 mod session;
 mod statements;
 mod store;
+mod usage;
 mod values;
 mod view;
 
-pub use options::{Login, Options, REQUEST_TIMEOUT_DEFAULT, REQUESTS_MAX_DEFAULT, Replication, Tls};
+pub use options::{
+    Login, Options, REQUEST_TIMEOUT_DEFAULT, REQUESTS_MAX_DEFAULT, Replication, Tls, USAGE_REFRESH_DEFAULT,
+};
 pub use session::{Health, OpenError};
 pub use store::{CassandraStore, Surroundings};

@@ -12,6 +12,8 @@ use rustls::pki_types::ServerName;
 pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// Statements under way at a time from one process, unless set otherwise.
 pub const REQUESTS_MAX_DEFAULT: usize = 512;
+/// How old usage may be that is looked at, unless set otherwise.
+pub const USAGE_REFRESH_DEFAULT: Duration = Duration::from_secs(5);
 /// How far this machine's clock may be from Cassandra's.
 pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
 
@@ -75,6 +77,9 @@ pub struct Options {
     pub retention: Duration,
     /// How long notes of deliveries count.
     pub duplicate_window: Duration,
+    /// How old the figure may be that tells what an account or a domain holds. It is counted anew from the view at most so
+    /// often; zero: whenever it is asked for.
+    pub usage_refresh: Duration,
 }
 
 impl Options {
@@ -93,6 +98,7 @@ impl Options {
             requests_max: REQUESTS_MAX_DEFAULT,
             retention: Duration::from_secs(7 * 86_400),
             duplicate_window: Duration::from_secs(86_400),
+            usage_refresh: USAGE_REFRESH_DEFAULT,
         }
     }
 

@@ -1,10 +1,16 @@
-//! Quotas: the threshold that was announced last.
+//! Quotas: limits, the threshold that was announced last, and how owners stand.
 
-use mailhorn_events::Stamp;
-use mailhorn_ports::{QuotaOwner, StoreError};
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use futures_util::future::{try_join, try_join_all};
+use mailhorn_events::{QuotaLimits, Stamp};
+use mailhorn_ports::{Figure, QuotaOwner, QuotaStanding, QuotaStore, StoreError};
 
 use crate::session::Cql;
 use crate::statements::Statement;
+use crate::store::{CassandraStore, Inner};
+use crate::usage;
 use crate::values::{bigint, int, text};
 
 /// What an owner's rows are found by.
@@ -33,4 +39,127 @@ pub(crate) async fn set_announced(
     let values = vec![text(&key(owner)), int(percent.into()), bigint(stamp.0)];
     cql.run(Statement::SetAnnounced, values).await?;
     Ok(())
+}
+
+/// The limits that were set, and when.
+async fn limits(cql: &dyn Cql, owner: &QuotaOwner) -> Result<Option<(QuotaLimits, Stamp)>, StoreError> {
+    let rows = cql.run(Statement::QuotaLimits, vec![text(&key(owner))]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let limits = QuotaLimits {
+        messages: row.maybe_number(0)?,
+        octets: row.maybe_number(1)?,
+    };
+    Ok(Some((limits, Stamp(row.number(2)?))))
+}
+
+async fn remove_limits(inner: &Inner, owner: &QuotaOwner) -> Result<(), StoreError> {
+    let Some((_, set)) = limits(&*inner.cql, owner).await? else {
+        return Ok(());
+    };
+    // Just above what it removes, and this process is above it from now on: limits that are set again are not hidden.
+    inner.saw(set.next());
+    let values = vec![bigint(set.next().0), text(&key(owner))];
+    inner.cql.run(Statement::RemoveQuotaLimits, values).await?;
+    Ok(())
+}
+
+async fn set_limits(inner: &Inner, owner: &QuotaOwner, to: QuotaLimits) -> Result<(), StoreError> {
+    // Above what was set before, whatever this machine's clock says.
+    if let Some((_, set)) = limits(&*inner.cql, owner).await? {
+        inner.saw(set);
+    }
+    let stamp = inner.next_stamp();
+    let values = vec![
+        text(&key(owner)),
+        to.messages.and_then(bigint),
+        to.octets.and_then(bigint),
+        bigint(stamp.0),
+        bigint(stamp.0),
+    ];
+    inner.cql.run(Statement::SetQuotaLimits, values).await?;
+    Ok(())
+}
+
+async fn remove_announced(inner: &Inner, owner: &QuotaOwner) -> Result<(), StoreError> {
+    let rows = inner
+        .cql
+        .run(Statement::AnnouncedAt, vec![text(&key(owner))])
+        .await?;
+    let Some(at) = rows.first().map(|row| row.number(0)).transpose()? else {
+        return Ok(());
+    };
+    let stamp = inner.next_stamp().max(Stamp(at).next());
+    let values = vec![bigint(stamp.0), text(&key(owner))];
+    inner.cql.run(Statement::RemoveAnnounced, values).await?;
+    Ok(())
+}
+
+/// Removes what is kept of an owner who is gone: a domain that was removed, or an account that is about to be forgotten.
+pub(crate) async fn forget(inner: &Inner, owner: &QuotaOwner) -> Result<(), StoreError> {
+    let own = try_join(remove_limits(inner, owner), remove_announced(inner, owner));
+    try_join(own, usage::forget(inner, owner)).await?;
+    Ok(())
+}
+
+/// What these owners hold. Accounts come first, for their domain's sum is of their figures.
+async fn usages(
+    mail: &CassandraStore,
+    owners: &[QuotaOwner],
+) -> Result<BTreeMap<QuotaOwner, Figure>, StoreError> {
+    let is_account = |owner: &&QuotaOwner| matches!(owner, QuotaOwner::Account(_));
+    let (accounts, domains): (Vec<&QuotaOwner>, Vec<&QuotaOwner>) = owners.iter().partition(is_account);
+    let mut usages = BTreeMap::new();
+    for owners in [accounts, domains] {
+        let of_each = owners.into_iter().map(|owner| async move {
+            let figure = usage::usage(mail, owner).await?;
+            Ok::<_, StoreError>((owner.clone(), figure))
+        });
+        usages.extend(try_join_all(of_each).await?);
+    }
+    Ok(usages)
+}
+
+#[async_trait]
+impl QuotaStore for CassandraStore {
+    async fn quota_limits(&self, owner: &QuotaOwner) -> Result<Option<QuotaLimits>, StoreError> {
+        let limits = limits(&*self.0.cql, owner).await?;
+        Ok(limits.map(|(limits, _)| limits))
+    }
+
+    async fn set_quota_limits(
+        &self,
+        owner: &QuotaOwner,
+        limits: Option<QuotaLimits>,
+    ) -> Result<(), StoreError> {
+        match limits {
+            Some(limits) => set_limits(&self.0, owner, limits).await,
+            None => remove_limits(&self.0, owner).await,
+        }
+    }
+
+    async fn usage(&self, owner: &QuotaOwner) -> Result<Figure, StoreError> {
+        usage::usage(self, owner).await
+    }
+
+    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
+        let cql = &*self.0.cql;
+        let of_each = owners
+            .iter()
+            .map(|owner| try_join(limits(cql, owner), announced(cql, owner)));
+        let told = try_join_all(of_each).await?;
+        // After the thresholds, as the port has it.
+        let usages = usages(self, owners).await?;
+        let standing = |(owner, (limits, announced_percent)): (&QuotaOwner, (Option<_>, u8))| QuotaStanding {
+            limits: limits.map(|(limits, _)| limits),
+            announced_percent,
+            usage: usages.get(owner).copied().unwrap_or_default(),
+        };
+        Ok(owners.iter().zip(told).map(standing).collect())
+    }
+
+    async fn recount_usage(&self) -> Result<u64, StoreError> {
+        usage::recount(self).await
+    }
 }

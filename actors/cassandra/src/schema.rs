@@ -20,6 +20,7 @@ pub(crate) const LOCK: &str = include_str!("schema/000_lock.cql");
 pub(crate) const VERSIONS: &[(i32, &str)] = &[
     (1, include_str!("schema/001_mail.cql")),
     (2, include_str!("schema/002_directory.cql")),
+    (3, include_str!("schema/003_listening.cql")),
 ];
 
 /// How long whoever holds the lock may take; then another takes it.
@@ -43,7 +44,7 @@ pub(crate) fn keyspace(options: &Options) -> String {
 }
 
 /// The keyspace's name as CQL has it.
-pub(crate) fn name(options: &Options) -> String {
+fn name(options: &Options) -> String {
     format!("\"{}\"", options.keyspace.replace('"', "\"\""))
 }
 

@@ -128,8 +128,15 @@ enum Driver {
     Tls(Rustls),
 }
 
+/// Whether connections use the keyspace from their start. A `USE` later reaches each of them at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Using {
+    Nothing,
+    TheKeyspace,
+}
+
 impl Driver {
-    async fn connect(options: &Options) -> Result<Self, OpenError> {
+    async fn connect(options: &Options, using: Using) -> Result<Self, OpenError> {
         let no_server = |error: DriverError| OpenError::NoServer(error.to_string());
         let addresses: Vec<NodeAddress> = options.contact_points.iter().map(NodeAddress::from).collect();
         let authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync> = match &options.login {
@@ -148,7 +155,7 @@ impl Driver {
                 let config = config.build().await.map_err(no_server)?;
                 let builder =
                     TcpSessionBuilder::new(TopologyAwareLoadBalancingStrategy::new(None, false), config);
-                let session = built(builder, options).build().await;
+                let session = built(builder, options, using).build().await;
                 session
                     .map(Self::Tcp)
                     .map_err(|error| OpenError::NoServer(error.to_string()))
@@ -161,7 +168,7 @@ impl Driver {
                 let config = config.build().await.map_err(no_server)?;
                 let builder =
                     RustlsSessionBuilder::new(TopologyAwareLoadBalancingStrategy::new(None, false), config);
-                let session = built(builder, options).build().await;
+                let session = built(builder, options, using).build().await;
                 session
                     .map(Self::Tls)
                     .map_err(|error| OpenError::NoServer(error.to_string()))
@@ -195,7 +202,7 @@ impl Driver {
     }
 }
 
-fn built<T, CM, LB, B>(builder: B, options: &Options) -> B
+fn built<T, CM, LB, B>(builder: B, options: &Options, using: Using) -> B
 where
     T: cdrs_tokio::transport::CdrsTransport + 'static,
     CM: cdrs_tokio::cluster::ConnectionManager<T> + 'static,
@@ -211,6 +218,10 @@ where
         .with_local_size(CONNECTIONS)
         .with_connect_timeout(Some(options.request_timeout))
         .build();
+    let builder = match using {
+        Using::Nothing => builder,
+        Using::TheKeyspace => builder.with_keyspace(options.keyspace.clone()),
+    };
     builder
         .with_compression(compression)
         .with_retry_policy(Box::new(FallthroughRetryPolicy))
@@ -250,11 +261,16 @@ impl Servers {
         random: &dyn Random,
     ) -> Result<Self, OpenError> {
         let late = |_| OpenError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
-        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options))
+        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::Nothing))
             .await
             .map_err(late)??;
         check_datacenter(&driver, options).await?;
         check_clock(&driver, clock).await?;
+        let made = driver.query(&schema::keyspace(options)).await;
+        made.map_err(|error| OpenError::Schema(error.to_string()))?;
+        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::TheKeyspace))
+            .await
+            .map_err(late)??;
         make_schema(&driver, options, random).await?;
         let mut prepared = Vec::with_capacity(Statement::ALL.len());
         for statement in Statement::ALL {
@@ -477,14 +493,9 @@ async fn check_clock(driver: &Driver, clock: &dyn Clock) -> Result<(), OpenError
     Ok(())
 }
 
-/// Makes the keyspace and the tables, as far as they are missing. Two nodes may do so at once (see [`schema`]).
+/// Makes the tables, as far as they are missing. Two nodes may do so at once (see [`schema`]).
 async fn make_schema(driver: &Driver, options: &Options, random: &dyn Random) -> Result<(), OpenError> {
     let failed = |error: DriverError| OpenError::Schema(error.to_string());
-    driver.query(&schema::keyspace(options)).await.map_err(failed)?;
-    driver
-        .query(&format!("USE {}", schema::name(options)))
-        .await
-        .map_err(failed)?;
     for statement in schema::statements(schema::LOCK, options) {
         driver.query(&statement).await.map_err(failed)?;
     }
@@ -539,4 +550,27 @@ async fn missing_versions(driver: &Driver) -> Result<Vec<(i32, &'static str)>, O
         .iter()
         .filter(|(version, _)| !made.contains(version));
     Ok(missing.copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_asks_a_condition_is_serial_and_all_else_needs_a_quorum_of_the_near_centre() {
+        for statement in Statement::ALL {
+            let asked = parameters(*statement, Vec::new()).query_params;
+            let class = statement.class();
+            assert_eq!(
+                asked.serial_consistency.is_some(),
+                class == Class::Conditional,
+                "{statement:?}"
+            );
+            let consistency = match class {
+                Class::ReadAll => Consistency::All,
+                Class::Read | Class::Write | Class::Conditional => Consistency::LocalQuorum,
+            };
+            assert_eq!(asked.consistency, consistency, "{statement:?}");
+        }
+    }
 }

@@ -88,8 +88,49 @@ statements! {
     Note: Read = "SELECT taken FROM notes WHERE mailbox_id = ? AND day IN ? AND note = ?";
     RemoveNote: Write = "DELETE FROM notes USING TIMESTAMP ? WHERE mailbox_id = ? AND day = ? AND note = ?";
 
+    // Groups of listeners: which are known, and how far they are.
+    KnownGroups: Read = "SELECT name, incarnation, registered FROM known_groups WHERE part = 0";
+    KnownGroup: Read = "SELECT name, incarnation, registered FROM known_groups WHERE part = 0 AND name = ?";
+    KnowGroup: Write = "INSERT INTO known_groups (part, name, incarnation, registered) VALUES (0, ?, ?, ?) USING TIMESTAMP ?";
+    ForgetGroup: Write = "DELETE FROM known_groups USING TIMESTAMP ? WHERE part = 0 AND name = ? AND incarnation = ?";
+    Cursors: Read = "SELECT generation, taken, open, TTL(taken) FROM cursors WHERE name = ? AND incarnation = ?";
+    SaveCursor: Write = "INSERT INTO cursors (name, incarnation, generation, writer, taken, open) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+
+    // What groups could not handle.
+    AddParkedLog: Write = "INSERT INTO parked_logs (name, generation, stamp) VALUES (?, ?, ?) USING TIMESTAMP ?";
+    RemoveParkedLog: Write = "DELETE FROM parked_logs USING TIMESTAMP ? WHERE name = ? AND generation = ?";
+    ParkedLogs: Read = "SELECT generation, stamp FROM parked_logs WHERE name = ?";
+    Park: Write = "INSERT INTO parked_letters (name, generation, id, number, octets, why, attempts, since, last, stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    Unpark: Write = "DELETE FROM parked_letters USING TIMESTAMP ? WHERE name = ? AND generation = ? AND id = ?";
+    Parked: Read = "SELECT id, generation, number, octets, why, attempts, since, last, stamp FROM parked_letters WHERE name = ? AND generation = ? AND id > ? LIMIT ?";
+    AnyParked: Read = "SELECT id FROM parked_letters WHERE name = ? AND generation = ? LIMIT 1";
+    AddDeadGroup: Write = "INSERT INTO dead_letter_groups (part, name, stamp) VALUES (0, ?, ?) USING TIMESTAMP ?";
+    RemoveDeadGroup: Write = "DELETE FROM dead_letter_groups USING TIMESTAMP ? WHERE part = 0 AND name = ?";
+    DeadGroups: Read = "SELECT name, stamp FROM dead_letter_groups WHERE part = 0";
+    Bury: Write = "INSERT INTO dead_letters (name, shard, id, generation, number, octets, why, attempts, since, last, stamp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    RemoveDead: Write = "DELETE FROM dead_letters USING TIMESTAMP ? WHERE name = ? AND shard = ? AND id = ?";
+    Dead: Read = "SELECT id, generation, number, octets, why, attempts, since, last, stamp FROM dead_letters WHERE name = ? AND shard = ? AND id = ?";
+    DeadFrom: Read = "SELECT id, generation, number, octets, why, attempts, since, last, stamp FROM dead_letters WHERE name = ? AND shard = ? AND id > ? LIMIT ?";
+    DeadStamp: Read = "SELECT id, stamp FROM dead_letters WHERE name = ? AND shard = ? AND id = ?";
+    DeadStampsFrom: Read = "SELECT id, stamp FROM dead_letters WHERE name = ? AND shard = ? AND id > ? LIMIT ?";
+    CountDead: Read = "SELECT count(*) FROM dead_letters WHERE name = ? AND shard = ?";
+
+    // Quotas.
+    QuotaLimits: Read = "SELECT messages, octets, stamp FROM quota_limits WHERE owner = ?";
+    SetQuotaLimits: Write = "INSERT INTO quota_limits (owner, messages, octets, stamp) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    RemoveQuotaLimits: Write = "DELETE FROM quota_limits USING TIMESTAMP ? WHERE owner = ?";
+    QuotaUsage: Read = "SELECT messages, octets, counted, looked_through FROM quota_usage WHERE owner = ? AND centre = ?";
+    SetQuotaUsage: Write = "INSERT INTO quota_usage (owner, centre, messages, octets, counted, looked_through) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    RemoveQuotaUsage: Write = "DELETE FROM quota_usage USING TIMESTAMP ? WHERE owner = ? AND centre = ?";
+    DomainUsage: Read = "SELECT account, messages, octets, counted FROM domain_usage WHERE domain = ? AND centre = ? AND shard = ?";
+    SetDomainUsage: Write = "INSERT INTO domain_usage (domain, centre, shard, account, messages, octets, counted) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    RemoveDomainUsage: Write = "DELETE FROM domain_usage USING TIMESTAMP ? WHERE domain = ? AND centre = ? AND shard = ? AND account = ?";
+    RemovedAddress: Read = "SELECT address FROM removed_accounts WHERE part = 0 AND id = ?";
+
     // The quota threshold that was announced last.
     Announced: Read = "SELECT percent FROM quota_announced WHERE owner = ?";
+    AnnouncedAt: Read = "SELECT WRITETIME(percent) FROM quota_announced WHERE owner = ?";
+    RemoveAnnounced: Write = "DELETE FROM quota_announced USING TIMESTAMP ? WHERE owner = ?";
     SetAnnounced: Write = "INSERT INTO quota_announced (owner, percent) VALUES (?, ?) USING TIMESTAMP ?";
 
     // The directory.
@@ -116,4 +157,106 @@ statements! {
     Domains: Read = "SELECT domain FROM domains WHERE part = 0 AND domain > ? LIMIT ?";
     AddDomain: Conditional = "INSERT INTO domains (part, domain) VALUES (0, ?) IF NOT EXISTS";
     RemoveDomain: Conditional = "DELETE FROM domains WHERE part = 0 AND domain = ? IF EXISTS";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::schema;
+
+    /// The columns of every table's primary key.
+    fn keys() -> BTreeMap<&'static str, Vec<&'static str>> {
+        let files = schema::VERSIONS.iter().map(|(_, file)| *file);
+        let tables = files.flat_map(|file| file.split("CREATE TABLE IF NOT EXISTS ").skip(1));
+        let key = |table: &'static str| {
+            let name = table.split([' ', '(']).next().unwrap();
+            let columns = match table.split_once("PRIMARY KEY (") {
+                Some((_, key)) => key.split(") WITH").next().unwrap().split(';').next().unwrap(),
+                // Of one column, and said at it.
+                None => {
+                    let before = table.split_once(" PRIMARY KEY").unwrap().0;
+                    let line = before.rsplit(['\n', '(']).next().unwrap();
+                    line.trim().split(' ').next().unwrap()
+                }
+            };
+            let columns = columns
+                .split([',', '(', ')', '\n'])
+                .map(str::trim)
+                .filter(|column| !column.is_empty());
+            (name, columns.collect())
+        };
+        tables.map(key).collect()
+    }
+
+    /// The table that a mutation is of.
+    fn written(statement: Statement) -> Option<&'static str> {
+        ["INSERT INTO ", "UPDATE ", "DELETE FROM "]
+            .iter()
+            .find_map(|verb| statement.cql().strip_prefix(verb))
+            .and_then(|rest| rest.split(' ').next())
+    }
+
+    #[test]
+    fn a_mutation_carries_its_stamp_and_asks_no_condition() {
+        for statement in Statement::ALL {
+            let cql = statement.cql();
+            let (is_stamped, has_condition) = (cql.contains(" USING TIMESTAMP ?"), cql.contains(" IF "));
+            match statement.class() {
+                Class::Write => assert!(is_stamped && !has_condition, "{statement:?}"),
+                Class::Conditional => assert!(has_condition && !is_stamped, "{statement:?}"),
+                Class::Read | Class::ReadAll => {
+                    assert!(cql.starts_with("SELECT ") && !has_condition, "{statement:?}");
+                }
+            }
+            assert_eq!(
+                written(*statement).is_some(),
+                matches!(statement.class(), Class::Write | Class::Conditional),
+                "{statement:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_is_named_row_by_row() {
+        let keys = keys();
+        for statement in Statement::ALL {
+            let Some(rest) = statement.cql().strip_prefix("DELETE FROM ") else {
+                continue;
+            };
+            let table = rest.split(' ').next().unwrap();
+            let (_, wanted) = rest.split_once(" WHERE ").unwrap();
+            assert!(!wanted.contains(['<', '>']), "{statement:?}");
+            let named: BTreeSet<&str> = wanted
+                .split(" AND ")
+                .map(|one| one.split(' ').next().unwrap())
+                .collect();
+            for column in &keys[table] {
+                assert!(
+                    named.contains(column),
+                    "{statement:?} leaves {column} of {table} open"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_is_written_with_conditions_always_or_never() {
+        let mut classes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for statement in Statement::ALL {
+            let class = match statement.class() {
+                Class::Write => "plainly",
+                Class::Conditional => "on a condition",
+                Class::Read | Class::ReadAll => continue,
+            };
+            classes
+                .entry(written(*statement).unwrap())
+                .or_default()
+                .insert(class);
+        }
+        for (table, classes) in classes {
+            assert_eq!(classes.len(), 1, "{table} is written {classes:?}");
+        }
+    }
 }

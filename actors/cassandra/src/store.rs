@@ -14,12 +14,14 @@ use mailhorn_ports::{
 };
 use parking_lot::Mutex;
 
+use crate::groups::{self, Groups};
 use crate::line::Line;
 use crate::log::{self, Parts};
 use crate::notes::Notes;
 use crate::options::Options;
 use crate::session::{Cql, Health, OpenError, Servers};
 use crate::statements::Statement;
+use crate::usage::Counting;
 use crate::values::{bigint, blob, int, uuid};
 use crate::view;
 
@@ -53,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) lease: Arc<dyn Lease>,
     pub(crate) notes: Notes,
     pub(crate) parts: Parts,
+    pub(crate) groups: Groups,
+    pub(crate) counting: Counting,
     lines: Mutex<BTreeMap<Generation, Arc<Line>>>,
     /// Chunks written of messages that no change has made valid yet.
     uploads: Mutex<BTreeMap<MessageId, u32>>,
@@ -80,6 +84,8 @@ impl CassandraStore {
             lease: surroundings.lease,
             notes: Notes::default(),
             parts: Parts::default(),
+            groups: Groups::new(&*surroundings.random),
+            counting: Counting::default(),
             lines: Mutex::default(),
             uploads: Mutex::default(),
             stamp: AtomicU64::new(0),
@@ -100,6 +106,21 @@ impl Inner {
 
     pub(crate) fn saw(&self, stamp: Stamp) {
         self.stamp.fetch_max(stamp.0, Ordering::Relaxed);
+    }
+
+    /// A stamp above all that this process wrote or read, and not below its clock.
+    pub(crate) fn next_stamp(&self) -> Stamp {
+        let now = self.clock.now_micros();
+        let next = |last: u64| now.max(last.saturating_add(1));
+        let last = self
+            .stamp
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        Stamp(next(last.unwrap_or_else(|last| last)))
+    }
+
+    /// The logs that this process writes.
+    pub(crate) fn own_logs(&self) -> Vec<Generation> {
+        self.lines.lock().keys().copied().collect()
     }
 
     /// This process's log of that name.
@@ -360,6 +381,7 @@ impl MailStore for CassandraStore {
     async fn maintain(&self, retention: Retention) -> Result<Maintained, StoreError> {
         // Records, logs and notes go by their time, in Cassandra itself.
         self.0.notes.expire(retention.notes_since);
+        groups::forget_groups(&self.0, retention.groups_before).await?;
         Ok(Maintained::default())
     }
 

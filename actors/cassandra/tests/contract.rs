@@ -11,3 +11,11 @@ mod mail {
 mod directory {
     mailhorn_ports::directory_contract!(crate::support::empty().await);
 }
+
+mod groups {
+    mailhorn_ports::group_store_contract!(crate::support::empty().await);
+}
+
+mod quota {
+    mailhorn_ports::quota_store_contract!(crate::support::empty().await);
+}

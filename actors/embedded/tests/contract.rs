@@ -53,6 +53,16 @@ mod group_store {
     });
 }
 
+mod trimming {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::trimming_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
+}
+
 mod quota_store {
     use crate::common::Place;
     use mailhorn_ports::contract::Reopen;

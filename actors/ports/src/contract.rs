@@ -145,18 +145,6 @@ macro_rules! group_store_contract {
             parked_letters_are_told_by_log
             a_letter_is_parked_until_it_is_handled_or_dead
         );
-        $crate::contract_clauses!($setup; trimming;
-            a_lagging_cursor_holds_the_log_back
-            the_slowest_group_counts
-            retention_trims_past_a_cursor_and_the_gap_shows
-            the_last_record_of_a_log_stays_until_every_group_has_passed_it
-            a_forgotten_group_frees_the_log
-            a_group_that_no_node_registers_is_forgotten
-            a_log_that_no_group_follows_is_trimmed
-            a_log_that_begins_later_is_trimmed_too
-            a_log_without_records_is_forgotten_with_its_cursors
-            what_is_parked_of_a_forgotten_log_is_found
-        );
         $crate::contract_clauses!($setup; dead_letters;
             a_buried_letter_is_found_by_group_and_id
             letters_buried_at_once_are_all_kept
@@ -187,6 +175,26 @@ macro_rules! group_store_contract {
             there_are_some_left_when_some_were_removed
             a_letter_buried_twice_is_one_letter
             octets_that_nobody_can_read_come_back_as_they_were
+        );
+    };
+}
+
+/// Stamps the clauses of trimming for such a backend that keeps its logs for groups: housekeeping takes what every group's
+/// cursor has passed.
+#[macro_export]
+macro_rules! trimming_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; trimming;
+            a_lagging_cursor_holds_the_log_back
+            the_slowest_group_counts
+            retention_trims_past_a_cursor_and_the_gap_shows
+            the_last_record_of_a_log_stays_until_every_group_has_passed_it
+            a_forgotten_group_frees_the_log
+            a_group_that_no_node_registers_is_forgotten
+            a_log_that_no_group_follows_is_trimmed
+            a_log_that_begins_later_is_trimmed_too
+            a_log_without_records_is_forgotten_with_its_cursors
+            what_is_parked_of_a_forgotten_log_is_found
         );
     };
 }

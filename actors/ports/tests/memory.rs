@@ -26,6 +26,11 @@ mod group_store {
     mailhorn_ports::group_store_contract!((MemoryStore::new(), ()));
 }
 
+mod trimming_logs {
+    use super::MemoryStore;
+    mailhorn_ports::trimming_contract!((MemoryStore::new(), ()));
+}
+
 mod quota_store {
     use super::MemoryStore;
     mailhorn_ports::quota_store_contract!((MemoryStore::new(), ()));

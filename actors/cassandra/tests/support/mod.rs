@@ -47,7 +47,10 @@ fn server() -> String {
 }
 
 pub(crate) fn options(keyspace: &str) -> Options {
-    Options::local(&server(), "dc1", keyspace)
+    Options {
+        usage_refresh: Duration::ZERO,
+        ..Options::local(&server(), "dc1", keyspace)
+    }
 }
 
 /// Keyspaces that tests share, one test at a time each: a server has no room for one for every test.
