@@ -153,6 +153,8 @@ statements! {
     AddRemoved: Write = "INSERT INTO removed_accounts (part, address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     ForgetRemoved: Write = "DELETE FROM removed_accounts USING TIMESTAMP ? WHERE part = 0 AND id = ?";
     Removed: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM removed_accounts WHERE part = 0";
+    Secret: Read = "SELECT secret FROM installation WHERE part = 0";
+    MakeSecret: Conditional = "INSERT INTO installation (part, secret) VALUES (0, ?) IF NOT EXISTS";
     Domain: Read = "SELECT domain FROM domains WHERE part = 0 AND domain = ?";
     Domains: Read = "SELECT domain FROM domains WHERE part = 0 AND domain > ? LIMIT ?";
     AddDomain: Conditional = "INSERT INTO domains (part, domain) VALUES (0, ?) IF NOT EXISTS";

@@ -92,6 +92,23 @@ impl CassandraStore {
         }))
     }
 
+    /// Random octets that all processes on this keyspace have in common; made by the first that asks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn installation_secret(&self, random: &dyn Random) -> Result<[u8; 32], StoreError> {
+        let mut secret = [0; 32];
+        random.fill(&mut secret);
+        if self.0.cql.run(Statement::Secret, Vec::new()).await?.is_empty() {
+            self.0.cql.run(Statement::MakeSecret, vec![blob(&secret)]).await?;
+        }
+        let rows = self.0.cql.run(Statement::Secret, Vec::new()).await?;
+        let made = rows.first().map(|row| row.blob(0)).unwrap_or_default();
+        let misshapen = |_| StoreError::Damaged("the installation's secret has another length".into());
+        made[..].try_into().map_err(misshapen)
+    }
+
     /// How the servers are, as this process sees them.
     #[must_use]
     pub fn health(&self) -> Health {

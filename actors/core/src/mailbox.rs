@@ -29,7 +29,6 @@ use mailhorn_ports::{Key, MailStore, StoreError};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use self::claim::Uptime;
 pub use self::cluster_locks::{
     ClusterLockOptions, ClusterLocks, LOCK_ANSWER_MAX, LOCK_LOOK_PAUSE, LOCK_RELEASES_MAX,
     LOCK_RENEWALS_AT_ONCE_MAX, LOCK_TTL, LockKeeper,

@@ -1,9 +1,12 @@
 //! The way to what a command works on: through the running node, or the store itself while no node runs.
 //!
-//! Never both at once: the store's lock decides.
+//! Never both at once: the lock of an embedded store decides. A store that nodes of a cluster share needs no such choice.
+
+use std::sync::Arc;
 
 use anyhow::Context;
 use mailhorn_embedded::OpenError;
+use mailhorn_ports::Forever;
 use mailhorn_sasl::Secret;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
@@ -14,6 +17,8 @@ use crate::operations::offline::{Offline, open_store};
 use crate::operations::views::{Domain, Imported, Mailbox, Message, NewUser, Page, Removed, User};
 use crate::operations::{OperationError, Operations, PAGE_ENTRIES_MAX};
 use crate::settings::Settings;
+use crate::settings::value::Backend;
+use crate::wiring::open_cassandra;
 
 /// A password as it was typed.
 pub(super) struct Password(String);
@@ -54,6 +59,9 @@ impl Access {
     /// Opens the store, or finds the node that has it open.
     pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        if settings.store.backend == Backend::Cassandra {
+            return Self::shared(settings, runtime);
+        }
         match open_store(settings, runtime.handle().clone()) {
             Ok(store) => {
                 let offline = runtime.block_on(Offline::new(settings, store))?;
@@ -62,6 +70,17 @@ impl Access {
             Err(OpenError::InUse { .. }) => running(settings).map(Self::Running),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The node that runs on this data folder, or else the keyspace, where other nodes may be at work meanwhile.
+    fn shared(settings: &Settings, runtime: Runtime) -> anyhow::Result<Self> {
+        if let Ok(client) = running_node(settings) {
+            return Ok(Self::Running(client));
+        }
+        // A command writes what it writes within moments, and has no heartbeat.
+        let store = runtime.block_on(open_cassandra(settings, Arc::new(Forever)))?;
+        let offline = runtime.block_on(Offline::new(settings, store))?;
+        Ok(Self::Stopped(Box::new(Stopped { runtime, offline })))
     }
 
     /// Ends it well.

@@ -24,6 +24,12 @@ fn shown(settings: &Settings) -> String {
             "# What a 250 to a message, and a +OK to QUIT, mean here: a sync of the store's journal that covers the\n\
              # change has returned. It survives a crash and a loss of power, if the disk keeps what it has synced."
         }
+        Backend::Cassandra => {
+            "# What a 250 to a message, and a +OK to QUIT, mean here: a quorum of the replicas in the local data centre\n\
+             # (cassandra.datacenter) has the change in its commit log. It survives whatever leaves one of that quorum.\n\
+             # Not covered: that quorum losing power within Cassandra's commitlog_sync_period, and the whole centre going\n\
+             # before another one has it."
+        }
     };
     format!("{promise}\n\n{}", settings.to_toml().trim_end())
 }

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use mailhorn_core::auth::{Argon2Cost, NewPasswordError, passwords};
 use mailhorn_embedded::{EmbeddedStore, OpenError, Surroundings};
 use mailhorn_events::{Generation, Stamp};
-use mailhorn_ports::{Change, Credentials, Group, Ids, MailStore, StoreError, Writer};
+use mailhorn_ports::{
+    Change, Credentials, Directory, Group, GroupStore, Ids, MailStore, QuotaStore, StoreError, Writer,
+};
 use mailhorn_sasl::Secret;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -25,10 +27,11 @@ const REPEATS_MAX: u32 = 5;
 /// How long it waits before that.
 const REPEAT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The store of a data folder, opened by this process alone.
+/// A store, opened for what a command does: the one of a data folder, which this process has for itself meanwhile, or one
+/// that nodes of a cluster share.
 #[derive(Debug)]
 pub struct Offline {
-    store: EmbeddedStore,
+    store: Arc<dyn MailStore>,
     /// What can be done with it.
     pub operations: Operations,
 }
@@ -59,13 +62,16 @@ impl Offline {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn new(settings: &Settings, store: EmbeddedStore) -> Result<Self, StoreError> {
+    pub async fn new<S>(settings: &Settings, store: S) -> Result<Self, StoreError>
+    where
+        S: MailStore + Directory + GroupStore + QuotaStore + 'static,
+    {
         let ids = Ids::new(
             Arc::new(SystemClock),
             Arc::new(OsRandom),
             store.highest_stamp().await?,
         );
-        let shared = Arc::new(store.clone());
+        let shared = Arc::new(store);
         let auth = settings.auth_options();
         let hashing = InPlace {
             ids: ids.clone(),
@@ -77,11 +83,14 @@ impl Offline {
             store: shared.clone(),
             groups: shared.clone(),
             quota: Quota::of_settings(settings, shared.clone()),
-            writer: Arc::new(SoleWriter::new(shared, ids.clone(), &settings.node.name)),
+            writer: Arc::new(SoleWriter::new(shared.clone(), ids.clone(), &settings.node.name)),
             hashing: Arc::new(hashing),
             ids,
         };
-        Ok(Self { store, operations })
+        Ok(Self {
+            store: shared,
+            operations,
+        })
     }
 
     /// Ends well: the next start finds a clean stop.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::value::{Plaintext, Value};
+use super::value::{Plaintext, Replicas, Value};
 use super::{Problem, Problems, Settings};
 
 /// Within this time a peer that is gone is found out, whatever the single settings are.
@@ -26,6 +26,7 @@ impl Settings {
         self.verify_listeners(&mut problems);
         self.verify_times(&mut problems);
         self.verify_events(&mut problems);
+        self.verify_cassandra(&mut problems);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -88,6 +89,37 @@ impl Settings {
                        addresses alone; set tls.certificate and tls.key, or listen on a loopback address, or (where \
                        something in front of the node does TLS) set auth.allow_plaintext to \"always\"";
             problems.push(combination("pop3.listen", address.to_toml(), why));
+        }
+    }
+
+    fn verify_cassandra(&self, problems: &mut Vec<Problem>) {
+        let cassandra = &self.cassandra;
+        if cassandra.user.is_some() != cassandra.password_file.is_some() {
+            let why = "cassandra.user and cassandra.password_file need each other; set both or neither";
+            problems.push(combination(
+                "cassandra.password_file",
+                cassandra.password_file.to_toml(),
+                why,
+            ));
+        }
+        if cassandra.ca_file.is_some() != cassandra.server_name.is_some() {
+            let why =
+                "cassandra.ca_file and cassandra.server_name need each other; set both for TLS, or neither";
+            problems.push(combination(
+                "cassandra.server_name",
+                cassandra.server_name.to_toml(),
+                why,
+            ));
+        }
+        if let Replicas::Centres(centres) = &cassandra.replication
+            && !centres.contains_key(cassandra.datacenter.as_str())
+        {
+            let why = "it names no replicas in cassandra.datacenter: nothing could be acknowledged there";
+            problems.push(combination(
+                "cassandra.replication",
+                cassandra.replication.to_toml(),
+                why,
+            ));
         }
     }
 

@@ -51,8 +51,8 @@ pub(super) struct Listening {
     pub(super) feed: FeedHub,
     /// Listeners' actors have a thread of their own, so that none of them holds up a session.
     arbiter: Arbiter,
-    /// Kept, for groups watch it. A node that is alone has no reason to change it.
-    _members: watch::Sender<Arc<Members>>,
+    /// Who is there; groups watch it. A node that is alone has no reason to change it.
+    pub(super) members: watch::Sender<Arc<Members>>,
 }
 
 impl Listening {
@@ -85,7 +85,7 @@ impl Listening {
             feed: FeedHub::new(bus.clone(), parts.generation, settings.feed_options()),
             bus,
             arbiter,
-            _members: members,
+            members,
         };
         listening.register(parts, settings).await?;
         listening.tell_of_the_rest(parts).await?;

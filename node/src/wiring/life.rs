@@ -14,6 +14,7 @@ use mailhorn_events::Generation;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Ended;
+use super::cluster::Joined;
 use super::events::Listening;
 use crate::admin::{Readiness, State};
 
@@ -28,6 +29,8 @@ pub(super) struct Life {
     pub(super) log: LogHandle,
     pub(super) kinds: Arc<Kinds>,
     pub(super) listening: Listening,
+    /// `None`: the node is in no cluster.
+    pub(super) joined: Option<Joined>,
     pub(super) admissions: Vec<Admission>,
     pub(super) arbiters: Vec<Arbiter>,
     pub(super) drain: Drain,
@@ -49,7 +52,7 @@ impl Life {
         }
     }
 
-    async fn finish(self, why: Option<Fatal>) -> anyhow::Result<Ended> {
+    async fn finish(mut self, why: Option<Fatal>) -> anyhow::Result<Ended> {
         tracing::info!(
             deadline_s = self.deadline.as_secs(),
             "the node ends: transactions may finish"
@@ -59,6 +62,10 @@ impl Life {
         // then listeners may announce (the quota's do), letters are parked and cursors are saved.
         self.listening.finish().await;
         let durable = self.log.finish().await;
+        // After the log, for from then on another node may take it that this log has ended.
+        if let Some(joined) = self.joined.take() {
+            joined.leave().await;
+        }
         self.stop_admin.stop(true).await;
         self.stop_threads();
         match (why, durable) {

@@ -1,5 +1,6 @@
 //! How settings become a node: the store, the log, the actors, the sockets; and how they end in the other order.
 
+mod cluster;
 mod events;
 mod kinds_view;
 mod life;
@@ -20,7 +21,7 @@ use mailhorn_core::auth::Authenticator;
 use mailhorn_core::drain::{self, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, Log, LogDeps, LogHandle, LogOptions};
-use mailhorn_core::mailbox::Mailboxes;
+use mailhorn_core::mailbox::{MailboxOptions, Mailboxes, Reading};
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::quota::Quotas;
@@ -37,14 +38,17 @@ use crate::operations::Operations;
 use crate::operations::listening::EventOperations;
 use crate::operations::quota::Quota;
 use crate::settings::Settings;
+use crate::settings::value::Backend;
 use crate::tls;
 
+use cluster::Cluster;
 use events::{Listening, Shipped};
 use kinds_view::KindsView;
 use life::Life;
 pub use lives::live;
 use services::MailListeners;
 use stores::Stores;
+pub(crate) use stores::open_cassandra;
 
 /// How a life of a node ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,10 @@ pub async fn run(
     ended: &BTreeSet<Generation>,
     shutdown: impl Future<Output = ()> + 'static,
 ) -> anyhow::Result<NodeHandle> {
-    let stores = Stores::embedded(&settings)?;
+    let stores = match settings.store.backend {
+        Backend::Embedded => Stores::embedded(&settings)?,
+        Backend::Cassandra => Stores::cassandra(&settings).await?,
+    };
     run_on(stores, settings, listeners, ended, shutdown).await
 }
 
@@ -121,9 +128,21 @@ async fn run_on(
     let (fatal, mut failed) = mpsc::channel::<Fatal>(1);
     let supervisor = Supervisor::new(Arc::clone(&parts.kinds.supervisor), fatal).start();
     let (drain, watch) = drain::drain();
-    parts.begin_log(settings.node.name.as_str()).await?;
+    let name = settings.node.name.as_str();
+    let former = match &parts.cluster {
+        Some(cluster) => Some(cluster.check_name(name, ended).await?),
+        None => None,
+    };
+    parts.begin_log(name).await?;
     // Before the log takes changes, so that whatever happens from now on is in the reach of every group.
     let listening = Listening::start(&parts, &settings, &supervisor, &watch).await?;
+    let joined = match (&parts.cluster, former) {
+        (Some(cluster), Some(former)) => {
+            let joined = parts.join(cluster, &settings, &listening, former, &supervisor);
+            Some(joined.await?)
+        }
+        _ => None,
+    };
     parts.start_log(&supervisor).await?;
     parts.operations(&settings).finish_removals().await?;
     let admin = admin::start(
@@ -145,6 +164,7 @@ async fn run_on(
         log: parts.log.clone(),
         kinds: Arc::clone(&parts.kinds),
         listening,
+        joined,
         admissions,
         arbiters,
         drain,
@@ -172,6 +192,8 @@ struct Parts {
     quotas: Option<Arc<Quotas>>,
     directory: Arc<dyn Directory>,
     lease: Arc<dyn Lease>,
+    /// `None`: the node is alone with its store.
+    cluster: Option<Cluster>,
     ids: Ids,
     /// The log of this life of the process.
     generation: Generation,
@@ -197,6 +219,7 @@ impl Parts {
             directory,
             secret,
             lease,
+            shared,
         } = stores;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(OsRandom);
@@ -216,9 +239,20 @@ impl Parts {
             secret,
         )?;
         let idle = settings.mailbox.passivate_after;
-        let mailboxes = Mailboxes::new(
+        let cluster = shared
+            .map(|shared| Cluster::new(settings, shared, &ids, &metrics))
+            .transpose()?;
+        let mailboxes = Mailboxes::with_options(
             Arc::clone(&store),
-            idle,
+            MailboxOptions {
+                idle,
+                reading: if cluster.is_some() {
+                    Reading::Through
+                } else {
+                    Reading::Cached
+                },
+                locks: cluster.as_ref().map(|cluster| cluster.locks.clone()),
+            },
             Arc::clone(&kinds.mailbox),
             Arc::clone(&metrics),
         );
@@ -247,6 +281,7 @@ impl Parts {
             quotas: quotas.map(Arc::new),
             directory,
             lease,
+            cluster,
             generation: ids.generation(),
             ids,
             auth,
@@ -269,7 +304,7 @@ impl Parts {
             .logs()
             .await?
             .last()
-            .filter(|(_, before)| before != node)
+            .filter(|(_, before)| before != node && self.cluster.is_none())
         {
             tracing::warn!(%before, now = node, "node.name is another one than when this folder was used last");
         }

@@ -23,6 +23,7 @@ const ALICE: &str = "alice@example.org";
 fn stores(store: &MemoryStore) -> Stores {
     let store = Arc::new(store.clone());
     Stores {
+        shared: None,
         mail: store.clone(),
         groups: store.clone(),
         quota: store.clone(),

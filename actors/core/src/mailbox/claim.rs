@@ -1,11 +1,6 @@
 //! What a node knows of a lock between nodes, and of the service that keeps such locks. Plain.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-/// How long it has been since some moment in the past, by a clock that goes on while the machine or the process is
-/// suspended: what was granted for a time is over by it when it is over for everybody else.
-pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// What was heard when the service was asked for a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::future::join_all;
 use mailhorn_events::MailboxId;
-use mailhorn_ports::{Held, Ids, LockToken, MaildropLocks};
+use mailhorn_ports::{Held, Ids, LockToken, MaildropLocks, Uptime};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::claim::{Claim, Heard, News, Service, Standing, Uptime};
+use super::claim::{Claim, Heard, News, Service, Standing};
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::supervisor::ExitGuard;
@@ -60,7 +60,7 @@ pub struct ClusterLocks(Arc<Inner>);
 struct Inner {
     service: Arc<dyn MaildropLocks>,
     options: ClusterLockOptions,
-    uptime: Uptime,
+    uptime: Arc<dyn Uptime>,
     ids: Ids,
     metrics: Arc<Metrics>,
     state: Mutex<Service>,
@@ -99,7 +99,7 @@ impl ClusterLocks {
     pub fn new(
         service: Arc<dyn MaildropLocks>,
         options: ClusterLockOptions,
-        uptime: Uptime,
+        uptime: Arc<dyn Uptime>,
         ids: Ids,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -153,7 +153,7 @@ impl ClusterLocks {
             uptime,
             ..
         } = &*self.0;
-        let asked = uptime();
+        let asked = uptime.now();
         let answer = timeout(
             options.answer_max,
             service.hold(held.mailbox, held.token, options.ttl),
@@ -210,13 +210,13 @@ impl ClusterLocks {
         Some(Release {
             mailbox: held.mailbox,
             token: held.token,
-            until: (self.0.uptime)().saturating_add(self.0.options.ttl),
+            until: self.0.uptime.now().saturating_add(self.0.options.ttl),
         })
     }
 
     /// Gives a lock back. Whether the service said so.
     async fn give_back(&self, release: &Release) -> bool {
-        let asked = (self.0.uptime)();
+        let asked = self.0.uptime.now();
         let released = self.0.service.release(release.mailbox, release.token);
         let is_released = matches!(timeout(self.0.options.answer_max, released).await, Ok(Ok(())));
         self.service_heard(asked, is_released);
@@ -265,7 +265,7 @@ impl ClusterLocks {
 
     async fn give_back_all(&self, left: &mut VecDeque<Release>) {
         while let Some(release) = left.front() {
-            let is_over = release.until <= (self.0.uptime)();
+            let is_over = release.until <= self.0.uptime.now();
             if !is_over && !self.give_back(release).await {
                 return;
             }
@@ -275,7 +275,7 @@ impl ClusterLocks {
 
     /// Renews what is due. A service that is away is asked for the first of them in each round, and for no more.
     async fn renew_due(&self) -> u64 {
-        let now = (self.0.uptime)();
+        let now = self.0.uptime.now();
         let is_due = |held: &&Arc<HeldLock>| held.claim.lock().is_due(now, self.0.options.ttl);
         let due: Vec<_> = self.0.held.lock().values().filter(is_due).cloned().collect();
         let mut renewed = 0u64;
@@ -296,7 +296,7 @@ impl ClusterLocks {
             self.give_back_later(Release {
                 mailbox: held.mailbox,
                 token: held.token,
-                until: (self.0.uptime)().saturating_add(self.0.options.ttl),
+                until: self.0.uptime.now().saturating_add(self.0.options.ttl),
             });
         }
     }
@@ -314,7 +314,7 @@ impl ClusterLock {
     pub(super) async fn check(&self) -> bool {
         let locks = &self.locks;
         locks.hold_on(&self.held).await;
-        let now = (locks.0.uptime)();
+        let now = locks.0.uptime.now();
         let away_since = locks.0.state.lock().away_since();
         let standing = self.held.claim.lock().standing(now, away_since);
         match standing {

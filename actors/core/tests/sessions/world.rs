@@ -22,7 +22,7 @@ use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
 use mailhorn_events::Generation;
-use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom};
+use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom, TokioUptime};
 use mailhorn_ports::{Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks, NewAccount};
 use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain, Protocol};
@@ -114,8 +114,7 @@ impl World {
         let (fatal, _) = tokio::sync::mpsc::channel(1);
         let supervisor = Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start();
         let locks = knobs.locks.map(|(service, options)| {
-            let begun = tokio::time::Instant::now();
-            let uptime = Arc::new(move || begun.elapsed());
+            let uptime = Arc::new(TokioUptime::default());
             ClusterLocks::new(service, options, uptime, ids.clone(), Arc::clone(&metrics))
         });
         if let Some(locks) = locks.clone() {
