@@ -136,7 +136,7 @@ impl Cluster {
         watcher.read().await;
         let running = Running {
             clients: self.clients(&node, &gate),
-            fatal: self.wait_for_the_end(&node, slot),
+            fatal: self.wait_for_the_end(&node, &gate),
             node,
             gate,
             watcher,
@@ -187,10 +187,13 @@ impl Cluster {
     }
 
     /// A node whose life has to end ends it, and begins another: in the same process if its lease was lost.
-    fn wait_for_the_end(self: &Arc<Self>, node: &Node, slot: usize) -> JoinHandle<()> {
+    fn wait_for_the_end(self: &Arc<Self>, node: &Node, gate: &Gate) -> JoinHandle<()> {
         let (this, fatal, log) = (Arc::clone(self), node.fatal(), node.generation);
+        let (gate, slot) = (gate.clone(), gate.slot);
         actix_rt::spawn(async move {
             let why = fatal.await;
+            // While it is held up it does nothing about it.
+            drop(gate.pass().await);
             // Ending the node ends this task.
             actix_rt::spawn(async move {
                 let before = this.ended.lock()[slot].clone();

@@ -2,15 +2,18 @@
 //! other nodes, or be gone.
 //!
 //! A node that is held up hangs in every call of a port, before and after what it does: what was on its way when it
-//! stopped is done at once or only when it wakes, and its answer is seen only then.
+//! stopped is done at once or only when it wakes, and its answer is seen only then. Its time stands still for as long, and
+//! then it is late.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mailhorn_core::events::contract::{ClusterPorts, Ground, Ports};
+use mailhorn_core::membership::LogLease;
 use mailhorn_events::Generation;
-use mailhorn_ports::StoreError;
+use mailhorn_ports::memory::TokioUptime;
+use mailhorn_ports::{StoreError, Uptime};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -56,7 +59,8 @@ impl Net {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    is_frozen: bool,
+    /// Since when it is held up, by the true time.
+    frozen: Option<Duration>,
     is_dead: bool,
     is_store_away: bool,
 }
@@ -67,6 +71,7 @@ pub(crate) struct Gate {
     pub(crate) slot: usize,
     pub(crate) net: SharedNet,
     state: Arc<watch::Sender<State>>,
+    uptime: TokioUptime,
     /// The next commit is done so much later than its caller believes.
     late: Arc<Mutex<Option<Duration>>>,
 }
@@ -77,6 +82,7 @@ impl Gate {
             slot,
             net,
             state: Arc::default(),
+            uptime: TokioUptime::default(),
             late: Arc::default(),
         }
     }
@@ -84,6 +90,7 @@ impl Gate {
     /// Ground for a node that goes through this gate.
     pub(crate) fn ground(&self, ports: &Ports) -> Ground {
         let mut ground = Ground::new(ports.clone());
+        ground.lease = Arc::new(LogLease::new(Arc::new(self.clone())));
         let store = ports.memory.clone().expect("the store is in memory");
         let gated = Arc::new(GatedStore {
             gate: self.clone(),
@@ -113,17 +120,19 @@ impl Gate {
     }
 
     pub(crate) fn freeze(&self, is_frozen: bool) {
-        self.state.send_modify(|state| state.is_frozen = is_frozen);
+        let now = self.uptime.now();
+        self.state
+            .send_modify(|state| state.frozen = is_frozen.then_some(now));
     }
 
     pub(crate) fn is_frozen(&self) -> bool {
-        self.state.borrow().is_frozen
+        self.state.borrow().frozen.is_some()
     }
 
     /// Whether the node goes on and reaches what it needs.
     pub(crate) fn is_open(&self) -> bool {
         let state = *self.state.borrow();
-        !state.is_frozen && !state.is_store_away && !state.is_dead
+        state.frozen.is_none() && !state.is_store_away && !state.is_dead
     }
 
     pub(crate) fn set_store_away(&self, is_away: bool) {
@@ -146,7 +155,9 @@ impl Gate {
     /// Waits while the node is held up. An error when it is gone.
     pub(crate) async fn pass(&self) -> Result<(), StoreError> {
         let mut state = self.state.subscribe();
-        let passable = state.wait_for(|state| state.is_dead || !state.is_frozen).await;
+        let passable = state
+            .wait_for(|state| state.is_dead || state.frozen.is_none())
+            .await;
         match passable.is_ok_and(|state| !state.is_dead) {
             true => Ok(()),
             false => Err(StoreError::Unavailable("the process is gone".into())),
@@ -177,5 +188,12 @@ impl Gate {
         let answer = call.await;
         self.pass().await?;
         Ok(answer)
+    }
+}
+
+impl Uptime for Gate {
+    fn now(&self) -> Duration {
+        let frozen = self.state.borrow().frozen;
+        frozen.unwrap_or_else(|| self.uptime.now())
     }
 }
