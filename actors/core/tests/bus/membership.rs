@@ -20,7 +20,7 @@ use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::supervisor::{Fatal, Supervisor};
 use mailhorn_events::Generation;
-use mailhorn_ports::memory::{MemoryStore, TokioUptime};
+use mailhorn_ports::memory::{MemoryStore, TokioUptime, Weather};
 use mailhorn_ports::{Lease, MailStore, MemberRow, Membership, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -96,6 +96,25 @@ fn whoever_listens_is_told_to_read_anew_when_a_log_was_ended() {
         let before = a.metrics.suspicions.get();
         sleep(BEAT_PAUSE * 2).await;
         assert_eq!(a.metrics.suspicions.get(), before + 1);
+    });
+}
+
+#[test]
+fn what_a_node_did_last_before_it_left_is_not_missed_in_silence() {
+    paused(async {
+        let world = world();
+        let [a, b] = nodes(&world, ["a", "b"]).await;
+        let listener = Recorder::willing();
+        let _registration = a.listen(&listener, &[World::key(1)]).await;
+        let (_, transport) = world.ports.cluster.as_ref().unwrap().memory.clone().unwrap();
+        transport.set_weather(Weather {
+            lost: 1_000,
+            ..Weather::default()
+        });
+        b.announce(World::event(1, "last")).await;
+        b.stop().await;
+        a.wait_members(1).await;
+        listener.wait_missed(1).await;
     });
 }
 

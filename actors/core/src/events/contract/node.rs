@@ -17,7 +17,7 @@ use crate::events::{
 };
 use crate::log::{self, LogDeps, LogError, LogHandle, LogOptions, Outcome};
 use crate::mailbox::Mailboxes;
-use crate::membership::{FormerLives, MembershipDeps, MembershipParts, NameError, check_name};
+use crate::membership::{FormerLives, LogLease, MembershipDeps, MembershipParts, NameError, check_name};
 use crate::metrics::Metrics;
 use crate::observe::Kinds;
 use crate::supervisor::{Fatal, Supervise, Supervisor};
@@ -50,7 +50,7 @@ pub struct Node {
     pub ports: Ports,
     members: watch::Receiver<Arc<Members>>,
     log_task: JoinHandle<()>,
-    fatal: Mutex<mpsc::Receiver<Fatal>>,
+    fatal: Arc<Mutex<mpsc::Receiver<Fatal>>>,
     exchange_stop: watch::Sender<bool>,
     membership_stop: watch::Sender<bool>,
 }
@@ -94,18 +94,7 @@ impl Node {
         let (membership_stop, membership_stopped) = watch::channel(false);
         let mut log_lease: Arc<dyn Lease> = Arc::new(Forever);
         if let Some(cluster) = &parts.ports.cluster {
-            let deps = MembershipDeps {
-                generation,
-                node: name.to_owned(),
-                former,
-                membership: Arc::clone(&parts.ports.membership),
-                lease: Arc::clone(&lease),
-                members: members_sender,
-                groups: bus.local_groups(),
-                threads: Threads::Shared,
-                metrics: Arc::clone(&parts.metrics),
-                kind: Arc::clone(&parts.kinds.membership),
-            };
+            let deps = parts.membership(former, &lease, members_sender, &bus);
             let child = MembershipParts::new(deps, membership_stopped).supervise();
             supervisor.send(child).await.expect("the supervisor lives");
             parts
@@ -128,16 +117,16 @@ impl Node {
             ports: parts.ports,
             members,
             log_task,
-            fatal: Mutex::new(fatal),
+            fatal: Arc::new(Mutex::new(fatal)),
             exchange_stop,
             membership_stop,
         })
     }
 
-    /// Returns when this life has to end, and why.
-    pub async fn fatal(&self) -> Fatal {
-        let why = self.fatal.lock().await.recv().await;
-        why.expect("the supervisor lives")
+    /// Resolves when this life has to end, and why.
+    pub fn fatal(&self) -> impl Future<Output = Fatal> + 'static {
+        let fatal = Arc::clone(&self.fatal);
+        async move { fatal.lock().await.recv().await.expect("the supervisor lives") }
     }
 
     /// Announces an event; it is durable then.
@@ -390,6 +379,27 @@ impl NodeParts {
             metrics: Arc::clone(&self.metrics),
             kinds: Arc::clone(&self.kinds),
         })
+    }
+
+    fn membership(
+        &self,
+        former: FormerLives,
+        lease: &Arc<LogLease>,
+        members: watch::Sender<Arc<Members>>,
+        bus: &EventBus,
+    ) -> MembershipDeps {
+        MembershipDeps {
+            generation: self.generation,
+            node: self.name.clone(),
+            former,
+            membership: Arc::clone(&self.ports.membership),
+            lease: Arc::clone(lease),
+            members,
+            groups: bus.local_groups(),
+            threads: Threads::Shared,
+            metrics: Arc::clone(&self.metrics),
+            kind: Arc::clone(&self.kinds.membership),
+        }
     }
 
     fn start_log(&self, lease: Arc<dyn Lease>, fatal: mpsc::Sender<Fatal>) -> JoinHandle<()> {
