@@ -91,7 +91,7 @@ impl Gate {
     pub(crate) fn ground(&self, ports: &Ports) -> Ground {
         let mut ground = Ground::new(ports.clone());
         ground.lease = Arc::new(LogLease::new(Arc::new(self.clone())));
-        let store = ports.memory.clone().expect("the store is in memory");
+        let store = ports.memory.clone();
         let gated = Arc::new(GatedStore {
             gate: self.clone(),
             store,
