@@ -70,13 +70,13 @@ pub struct Health {
     pub answered: u64,
     /// Statements asked again.
     pub retried: u64,
-    /// Statements given up: their outcome is unknown.
+    /// Statements given up: their outcome is unknown. Readings of all replicas, of which one may be away, don't count.
     pub failed: u64,
     /// Answers that said that the server is overloaded.
     pub overloaded: u64,
     /// Statements that waited, because [`Options::requests_max`] others were under way.
     pub queued: u64,
-    /// Whether the statement that ended last was answered.
+    /// Whether the statement that ended last was answered. Readings of all replicas don't count.
     pub answers: bool,
 }
 
@@ -344,6 +344,10 @@ impl Cql for Servers {
                 )
             }
         };
+        // Where every replica was asked, one that is away says nothing of the quorum that mail needs.
+        if statement.class() == Class::ReadAll {
+            return result;
+        }
         if !answers {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }

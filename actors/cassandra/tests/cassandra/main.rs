@@ -6,3 +6,4 @@ mod contract;
 mod listening;
 mod processes;
 mod support;
+mod sweeping;
