@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 
 use super::world::{ClusterPorts, Ground, Options, Ports, fast, group};
 use crate::events::{
-    BusDeps, Dispatch, EventBus, Exchange, ExchangeDeps, ExchangeParts, Members, RegisteredGroup,
+    BusDeps, Dispatch, EventBus, Exchange, ExchangeDeps, ExchangeParts, Members, Prober, RegisteredGroup,
     Registration, Threads,
 };
 use crate::log::{self, LogDeps, LogError, LogHandle, LogOptions, Outcome};
 use crate::mailbox::Mailboxes;
-use crate::membership::{FormerLives, MembershipDeps, MembershipParts, NameError, check_name};
+use crate::membership::{FormerLives, MembershipDeps, MembershipParts, NameError, Sightings, check_name};
 use crate::metrics::Metrics;
 use crate::observe::Kinds;
 use crate::supervisor::{Fatal, Supervise, Supervisor};
@@ -48,6 +48,8 @@ pub struct Node {
     pub kinds: Arc<Kinds>,
     pub metrics: Arc<Metrics>,
     pub ports: Ports,
+    /// `None`: it is alone.
+    pub prober: Option<Prober>,
     members: watch::Receiver<Arc<Members>>,
     log_task: JoinHandle<()>,
     fatal: Mutex<mpsc::Receiver<Fatal>>,
@@ -93,6 +95,7 @@ impl Node {
         let (exchange_stop, stopped) = watch::channel(false);
         let (membership_stop, membership_stopped) = watch::channel(false);
         let mut log_lease: Arc<dyn Lease> = Arc::new(Forever);
+        let mut prober = None;
         if let Some(cluster) = &parts.ports.cluster {
             let deps = MembershipDeps {
                 generation,
@@ -101,6 +104,7 @@ impl Node {
                 membership: Arc::clone(&parts.ports.membership),
                 lease: Arc::clone(&lease),
                 members: members_sender,
+                sightings: Sightings::default(),
                 groups: bus.local_groups(),
                 threads: Threads::Shared,
                 metrics: Arc::clone(&parts.metrics),
@@ -108,9 +112,8 @@ impl Node {
             };
             let child = MembershipParts::new(deps, membership_stopped).supervise();
             supervisor.send(child).await.expect("the supervisor lives");
-            parts
-                .start_exchange(&supervisor, cluster, members.clone(), stopped)
-                .await;
+            let exchange = parts.start_exchange(&supervisor, cluster, members.clone(), stopped);
+            prober = Some(exchange.await);
             log_lease = lease.clone();
             lease.begun().await;
         }
@@ -126,6 +129,7 @@ impl Node {
             kinds: parts.kinds,
             metrics: parts.metrics,
             ports: parts.ports,
+            prober,
             members,
             log_task,
             fatal: Mutex::new(fatal),
@@ -421,7 +425,7 @@ impl NodeParts {
         cluster: &ClusterPorts,
         members: watch::Receiver<Arc<Members>>,
         stop: watch::Receiver<bool>,
-    ) {
+    ) -> Prober {
         let deps = ExchangeDeps {
             generation: self.generation,
             registry: Arc::clone(&cluster.registry),
@@ -434,6 +438,7 @@ impl NodeParts {
             kind: Arc::clone(&self.kinds.exchange),
         };
         let parts = ExchangeParts::new(deps, stop);
+        let prober = parts.prober();
         let child = Supervise {
             child: "exchange".into(),
             kind: Arc::clone(&self.kinds.exchange),
@@ -443,5 +448,6 @@ impl NodeParts {
             }),
         };
         supervisor.send(child).await.expect("the supervisor lives");
+        prober
     }
 }
