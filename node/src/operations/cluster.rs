@@ -89,7 +89,7 @@ impl ClusterOperations {
             self.events.groups(),
             cluster.servers.redis()
         );
-        let unread = logs.as_ref().err().or(groups.as_ref().err());
+        let unread = logs.as_ref().err().or_else(|| groups.as_ref().err());
         let unread = unread.map(ToString::to_string);
         let seen = cluster.sightings.get();
         ClusterState {

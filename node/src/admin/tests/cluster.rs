@@ -273,7 +273,7 @@ async fn a_probe_says_who_echoed_and_who_did_not() {
     // Until the next heartbeat has shown it to this node.
     tokio::time::sleep(mailhorn_core::membership::BEAT_PAUSE * 2).await;
     cluster.echo(other(8));
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let (status, probed) = cluster.server.api(Method::POST, "/cluster/probe", None).await;
     assert_eq!(status, 200);
     assert!(begun.elapsed() >= PROBE_PATIENCE);
