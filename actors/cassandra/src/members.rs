@@ -70,6 +70,10 @@ impl Membership for CassandraStore {
         Ok(members)
     }
 
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError> {
+        log::sealed(&*self.0.cql, generation).await
+    }
+
     async fn adopt(&self, generation: Generation) -> Result<u64, StoreError> {
         let inner = &self.0;
         let last = inner.parts.last(&*inner.cql, generation).await?;

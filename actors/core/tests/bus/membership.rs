@@ -14,7 +14,7 @@ use mailhorn_core::log::Outcome;
 use mailhorn_core::mailbox::LockMode;
 use mailhorn_core::membership::{
     BEAT_PAUSE, FORMER_SILENCE, FormerLives, LEASE, LogLease, MembershipDeps, MembershipParts, NameError,
-    SILENCE_MAX,
+    SILENCE_MAX, Sightings,
 };
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
@@ -33,7 +33,7 @@ fn store(world: &World) -> MemoryStore {
     world.ports.memory.clone()
 }
 
-async fn nodes<const N: usize>(world: &World, names: [&str; N]) -> [Node; N] {
+pub(crate) async fn nodes<const N: usize>(world: &World, names: [&str; N]) -> [Node; N] {
     let mut nodes = Vec::new();
     for name in names {
         nodes.push(world.node(name).await);
@@ -247,6 +247,10 @@ impl Membership for Reluctant {
         self.store.members().await
     }
 
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError> {
+        self.store.sealed(generation).await
+    }
+
     async fn adopt(&self, generation: Generation) -> Result<u64, StoreError> {
         // No heartbeat waits for it.
         sleep(LEASE * 2).await;
@@ -308,6 +312,7 @@ async fn it_runs_on_a_thread_of_its_own_and_leaves_when_it_is_told_to() {
     let (members, mut seen) = watch::channel(Arc::new(Members::alone(generation)));
     let (_groups, groups) = watch::channel(Vec::new());
     let (stop, stopped) = watch::channel(false);
+    let sightings = Sightings::default();
     let deps = MembershipDeps {
         generation,
         node: "a".into(),
@@ -315,6 +320,7 @@ async fn it_runs_on_a_thread_of_its_own_and_leaves_when_it_is_told_to() {
         membership: Arc::new(store.clone()),
         lease: Arc::clone(&lease),
         members,
+        sightings: sightings.clone(),
         groups,
         threads: Threads::Own,
         metrics: Arc::new(Metrics::new(Arc::clone(&kinds)).0),
@@ -327,6 +333,8 @@ async fn it_runs_on_a_thread_of_its_own_and_leaves_when_it_is_told_to() {
     lease.begun().await;
     assert!(lease.holds());
     seen.wait_for(|members| members.alive().len() == 1).await.unwrap();
+    let sighted = sightings.get().members;
+    assert!(sighted.len() == 1 && sighted[0].is_alive, "{sighted:?}");
     stop.send_replace(true);
     while kinds.membership.alive() > 0 {
         sleep(Duration::from_millis(1)).await;

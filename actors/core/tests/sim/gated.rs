@@ -138,6 +138,10 @@ impl Membership for GatedStore {
         self.gate.store(self.store.members()).await?
     }
 
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError> {
+        self.gate.store(self.store.sealed(generation)).await?
+    }
+
     async fn adopt(&self, generation: Generation) -> Result<u64, StoreError> {
         self.gate.store(self.store.adopt(generation)).await?
     }
