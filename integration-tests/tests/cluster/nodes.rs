@@ -40,9 +40,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Mail on `replicas` servers, which are all that there are.
+    /// Mail on `replicas` servers, which are all that there are, and a domain.
     pub(crate) fn start(replicas: usize) -> Self {
-        let cassandra = Cassandra::start(replicas);
+        Self::start_on(replicas, Cassandra::start(replicas, None))
+    }
+
+    /// The same on servers that run.
+    pub(crate) fn start_on(replicas: usize, cassandra: Cassandra) -> Self {
         let redis = RedisServer::start();
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(NODES * LISTENERS.len());
@@ -64,6 +68,7 @@ impl Cluster {
             .collect();
         // The first makes the schema.
         let nodes = builders.iter().map(NodeBuilder::start).collect();
+        builders[0].run(&["domain", "add", DOMAIN]);
         Self {
             nodes,
             builders,
@@ -79,10 +84,6 @@ impl Cluster {
         let lines = users.iter().map(|user| format!("{user}:{{PLAIN}}{PASSWORD}\n"));
         std::fs::write(file.path(), lines.collect::<String>()).unwrap();
         self.builders[0].run(&["user", "import", file.path().to_str().unwrap()]);
-    }
-
-    pub(crate) fn add_domain(&self) {
-        self.builders[0].run(&["domain", "add", DOMAIN]);
     }
 
     pub(crate) fn places(&self) -> Vec<Place> {
