@@ -167,13 +167,8 @@ impl NodeBuilder {
     ///
     /// When it neither accepts nor ends.
     pub fn try_start(&self) -> Result<Node, Ended> {
-        let mut command = program(&self.wrapper);
-        command.arg("serve").arg("--data-dir").arg(&self.data_dir);
-        for (key, value) in &self.settings {
-            let key = key.to_uppercase().replace('.', "__");
-            command.env(format!("MAILHORN__{key}"), value);
-        }
-        let mut child = command
+        let mut child = self
+            .configured(&["serve"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -206,6 +201,32 @@ impl NodeBuilder {
             status,
             log: node.log(),
         })
+    }
+
+    /// Runs a command with the node's settings to its end.
+    ///
+    /// # Panics
+    ///
+    /// When it fails; the message has what it said.
+    pub fn run(&self, args: &[&str]) {
+        let output = self.configured(args).stdin(Stdio::null()).output();
+        let output = output.expect("the program runs");
+        assert!(
+            output.status.success(),
+            "mailhorn {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn configured(&self, args: &[&str]) -> Command {
+        let mut command = program(&self.wrapper);
+        command.args(args).arg("--data-dir").arg(&self.data_dir);
+        for (key, value) in &self.settings {
+            let key = key.to_uppercase().replace('.', "__");
+            command.env(format!("MAILHORN__{key}"), value);
+        }
+        command
     }
 }
 
@@ -315,7 +336,26 @@ impl Node {
     /// When it doesn't come within `patience`; the message has the log.
     #[must_use]
     pub fn wait_for_log(&self, needle: &str, patience: Duration) -> String {
-        let found = |lines: &Lines| lines.all.iter().find(|line| line.contains(needle)).cloned();
+        self.wait_for_later_log(0, needle, patience)
+    }
+
+    /// How many lines it has said.
+    #[must_use]
+    pub fn log_lines(&self) -> usize {
+        self.log.lock().all.len()
+    }
+
+    /// Waits for a line that holds `needle` behind the first `from` lines.
+    ///
+    /// # Panics
+    ///
+    /// As [`Node::wait_for_log`].
+    #[must_use]
+    pub fn wait_for_later_log(&self, from: usize, needle: &str, patience: Duration) -> String {
+        let found = |lines: &Lines| {
+            let later = lines.all.iter().skip(from);
+            later.clone().find(|line| line.contains(needle)).cloned()
+        };
         self.log
             .wait(patience, |lines| lines.ended || found(lines).is_some());
         let line = found(&self.log.lock());
@@ -338,10 +378,19 @@ impl Node {
     ///
     /// When it can't be asked.
     pub fn ask_to_end(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal by its name, such as `STOP`.
+    ///
+    /// # Panics
+    ///
+    /// When it can't be sent.
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill")
-            .args(["-TERM", &self.pid().to_string()])
+            .args([&format!("-{signal}"), &self.pid().to_string()])
             .status();
-        assert!(status.is_ok_and(|status| status.success()), "kill -TERM");
+        assert!(status.is_ok_and(|status| status.success()), "kill -{signal}");
     }
 
     /// Asks it to end (SIGTERM) and waits for its end.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mailhorn_integration_tests::disk::Disk;
 use mailhorn_integration_tests::{Lmtp, Node};
 
 use crate::maildrop::{deliver, look, open, prepare, print_what_it_said};
@@ -20,56 +20,6 @@ const MESSAGES_MAX: u64 = 3_000;
 const DELETED: u32 = 5;
 /// How long a node may take to notice that there is room again.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A file system of its own that fills up, in a mount namespace of its own that ends with its keeper.
-struct Disk {
-    keeper: Child,
-    path: PathBuf,
-    _mounted_on: tempfile::TempDir,
-}
-
-impl Disk {
-    /// `None` where no file system may be mounted; in CI it must be possible.
-    fn mount(size: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let script = format!("mount -t tmpfs -o size={size} none \"$0\" && echo mounted && exec cat");
-        let spawned = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script])
-            .arg(dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut line = String::new();
-        if let Ok(mut keeper) = spawned {
-            let said = BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line);
-            if said.is_ok() && line.trim() == "mounted" {
-                let path = format!("/proc/{}/root{}", keeper.id(), dir.path().display());
-                return Some(Self {
-                    keeper,
-                    path: path.into(),
-                    _mounted_on: dir,
-                });
-            }
-            keeper.wait().unwrap();
-        }
-        println!(
-            "NOT SHOWN: no file system can be mounted here (unshare --mount, mount -t tmpfs); run as root"
-        );
-        assert!(
-            std::env::var("CI").is_err(),
-            "CI must be able to mount a file system"
-        );
-        None
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Its standard input ends with it, and `cat` with that.
-        drop(self.keeper.kill());
-        drop(self.keeper.wait());
-    }
-}
 
 fn write_ballast(path: &PathBuf) {
     let mut ballast = File::create(path).unwrap();
@@ -114,9 +64,9 @@ fn deliver_with_patience(node: &Node, number: u64) {
 #[test]
 fn a_full_disk_puts_mail_off_and_costs_none() {
     let Some(disk) = Disk::mount(DISK) else { return };
-    let data_dir = disk.path.join("data");
+    let data_dir = disk.path().join("data");
     prepare(&data_dir);
-    let ballast = disk.path.join("ballast");
+    let ballast = disk.path().join("ballast");
     write_ballast(&ballast);
     let builder = Node::builder()
         .data_dir(&data_dir)

@@ -1,0 +1,76 @@
+//! A Cassandra server dies, or its disk fills up, while mail lies on three.
+
+use std::fs::File;
+use std::io::Write;
+
+use mailhorn_integration_tests::disk::Disk;
+
+use crate::cassandra::Cassandra;
+use crate::is_long;
+use crate::nodes::Cluster;
+use crate::phase::{self, ALL, SOME};
+
+/// Servers in the order in which they die; the first of all is the one that the nodes are told of.
+const DYING: [usize; 2] = [3, 1];
+
+/// Room for the segments that a server begins with, and a few more.
+const DISK: &str = "200m";
+const BLOCK_OCTETS: usize = 64 * 1024;
+
+#[test]
+fn a_dead_server_of_three_costs_no_mail() {
+    if !is_long() {
+        println!("NOT SHOWN: three Cassandra servers take long to start; set MAILHORN_CLUSTER_LONG=1");
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    for server in DYING {
+        phase::run(
+            &mut cluster,
+            &format!("cassandra-{server}-kill"),
+            &ALL,
+            |cluster, world| {
+                cluster.cassandra.kill(server);
+                world.ledger.wait_for(&ALL, 3 * SOME);
+                cluster.cassandra.again(server);
+                world.ledger.wait_for(&ALL, SOME);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_server_of_three_with_a_full_disk_costs_no_mail() {
+    if !is_long() {
+        println!("NOT SHOWN: three Cassandra servers take long to start; set MAILHORN_CLUSTER_LONG=1");
+        return;
+    }
+    let Some(disk) = Disk::mount(DISK) else { return };
+    let mut cluster = Cluster::start_on(3, Cassandra::start(3, Some(disk.path())));
+    phase::run(&mut cluster, "disk-full", &ALL, |cluster, world| {
+        let ballast = disk.path().join("ballast");
+        fill(&ballast);
+        while !is_full(&cluster.cassandra.log(3)) {
+            world.ledger.wait_for(&ALL, SOME);
+        }
+        world.ledger.wait_for(&ALL, 3 * SOME);
+        std::fs::remove_file(&ballast).unwrap();
+        // A server whose commit log failed has stopped to serve: whoever runs it starts it again.
+        cluster.cassandra.kill(3);
+        cluster.cassandra.again(3);
+        world.ledger.wait_for(&ALL, SOME);
+    });
+}
+
+/// Whether a server has noticed that its commit log has no room: a write failed, or one into mapped memory.
+fn is_full(log: &str) -> bool {
+    ["No space left on device", "unsafe memory access operation"]
+        .iter()
+        .any(|sign| log.contains(sign))
+}
+
+/// Writes until there is no room.
+fn fill(ballast: &std::path::Path) {
+    let mut ballast = File::create(ballast).unwrap();
+    while ballast.write_all(&[7; BLOCK_OCTETS]).is_ok() {}
+}
