@@ -296,7 +296,7 @@ fn component<'a>(health: &'a Value, name: &str) -> &'a Value {
 }
 
 #[actix_web::test]
-async fn a_server_that_is_away_degrades_the_node_and_takes_it_down_never() {
+async fn a_server_that_is_away_is_told_as_degraded_and_never_as_unhealthy() {
     let cluster = InTheCluster::new(WELL).await;
     let (status, health) = cluster.get("/health").await;
     assert_eq!((status, &health["status"]), (200, &json!("healthy")));

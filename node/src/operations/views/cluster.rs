@@ -142,7 +142,7 @@ impl Breaker {
     }
 }
 
-/// What keeps a second session out of a maildrop.
+/// What keeps a second session out of a maildrop, by what was heard when a lock was asked for last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LocksMode {
