@@ -57,6 +57,9 @@ pub enum Command {
     /// What happens in mailboxes, and who listens
     #[command(subcommand)]
     Events(EventsCommand),
+    /// The cluster as a running node sees it
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -242,6 +245,23 @@ pub enum EventsCommand {
     },
 }
 
+/// The cluster.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ClusterCommand {
+    /// Show who is there, the logs, how far listeners are, and how Cassandra and Redis are; the node must run
+    Status {
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Send a probe to the other nodes and show who echoes it and how fast; fails if one doesn't; the node must run
+    Probe {
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
 /// Whose events are shown.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
@@ -349,6 +369,8 @@ mod tests {
             "events dead-letters redeliver",
             "events dead-letters redeliver webhook --limit 5",
             "events dead-letters redeliver webhook 5",
+            "cluster status --json",
+            "cluster probe --json",
             "config default",
             "config check",
             "config show",

@@ -27,7 +27,7 @@ use crate::view;
 pub(crate) struct Decided {
     pub(crate) committed: Committed,
     pub(crate) notes: Vec<PlacedNote>,
-    /// Deliveries of the group that somebody got, by their place in it.
+    /// Deliveries of the group that somebody got, by their place in it, in order.
     pub(crate) stored: Vec<usize>,
 }
 

@@ -1,6 +1,7 @@
 //! The store for many nodes, on Apache Cassandra.
 mod apply;
 mod commit;
+mod content;
 mod directory;
 mod groups;
 mod letters;
@@ -15,10 +16,13 @@ mod schema;
 mod session;
 mod statements;
 mod store;
+mod sweep;
+mod uploads;
 mod usage;
 mod values;
 mod view;
 
+pub use content::ContentSweeper;
 pub use options::{
     Login, Options, REQUEST_TIMEOUT_DEFAULT, REQUESTS_MAX_DEFAULT, Replication, Tls, USAGE_REFRESH_DEFAULT,
 };

@@ -158,8 +158,10 @@ impl Line {
         }
         keep_notes(inner, last).await.map_err(unknown)?;
         last.stage = Stage::Done;
-        let messages = deliveries(&last.group).map(|delivery| delivery.message);
-        inner.uploads_done(messages);
+        for (place, delivery) in deliveries(&last.group) {
+            let is_stored = last.decided.stored.binary_search(&place).is_ok();
+            inner.uploads.decided(delivery.message, is_stored);
+        }
         if let Some(done) = &last.append {
             for record in &last.decided.committed.records {
                 inner.saw(record.stamp);
@@ -183,17 +185,19 @@ fn unknown(error: StoreError) -> CommitError {
     CommitError::Unknown(error.to_string())
 }
 
-fn deliveries(group: &Group) -> impl Iterator<Item = &Delivery> {
-    group.changes.iter().filter_map(|change| match change {
-        Change::Deliver(delivery) => Some(delivery),
+/// With their places in the group.
+fn deliveries(group: &Group) -> impl Iterator<Item = (usize, &Delivery)> {
+    let changes = group.changes.iter().enumerate();
+    changes.filter_map(|(place, change)| match change {
+        Change::Deliver(delivery) => Some((place, delivery)),
         _ => None,
     })
 }
 
 /// Decides a group, and writes the octets of what is to be stored: nothing of it shows yet.
 async fn begin(inner: &Inner, group: &Group, state: &State) -> Result<InFlight, StoreError> {
-    let coming: Vec<MessageId> = deliveries(group).map(|delivery| delivery.message).collect();
-    let uploaded = inner.uploaded(coming.iter().copied());
+    let coming: Vec<MessageId> = deliveries(group).map(|(_, delivery)| delivery.message).collect();
+    let uploaded = inner.uploads.written(coming.iter().copied());
     let facts = Facts::read(&*inner.cql, &inner.notes, group, uploaded);
     let (facts, ()) = try_join(facts, inner.announce_upload(group.generation, &coming)).await?;
     let decided = decide(group, facts);
@@ -284,7 +288,7 @@ async fn keep_notes(inner: &Inner, last: &InFlight) -> Result<(), StoreError> {
 
 fn made(last: &InFlight) -> Vec<Taken> {
     let mailbox = |key: NoteKey| -> Option<MailboxId> {
-        let recipients = deliveries(&last.group).flat_map(|delivery| &delivery.recipients);
+        let recipients = deliveries(&last.group).flat_map(|(_, delivery)| &delivery.recipients);
         recipients
             .into_iter()
             .find(|recipient| recipient.note == Some(key))

@@ -236,15 +236,15 @@ impl Parts {
         Ok(None)
     }
 
-    /// The appends of a log that were made since then, the last one first.
+    /// Shows the appends of a log that were made since then, the last one first.
     pub(crate) async fn since(
         &self,
         cql: &dyn Cql,
         generation: Generation,
         since: Stamp,
-    ) -> Result<Vec<Appended>, StoreError> {
+        mut see: impl FnMut(Appended) + Send,
+    ) -> Result<(), StoreError> {
         let parts = self.read(cql, generation).await?;
-        let mut found = Vec::new();
         for part in parts.values().rev() {
             let mut number = NUMBER_MAX;
             loop {
@@ -254,14 +254,14 @@ impl Parts {
                 };
                 for append in appends {
                     if append.appended < since {
-                        return Ok(found);
+                        return Ok(());
                     }
-                    found.push(append);
+                    see(append);
                 }
                 number = first.saturating_sub(1);
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mailhorn_events::{Generation, Record, Stamp};
+use mailhorn_events::{Generation, MessageId, Record, Stamp};
 use mailhorn_ports::{MemberRow, Membership, StoreError};
 
 use crate::apply::apply;
@@ -44,6 +44,7 @@ impl Membership for CassandraStore {
     async fn leave(&self, generation: Generation) -> Result<(), StoreError> {
         let end = mailhorn_ports::MailStore::log_end(self, generation).await?;
         log::seal(&*self.0.cql, &self.0.options, generation, end).await?;
+        self.0.condemn_all_that_came().await?;
         self.0.remove_member(generation).await
     }
 
@@ -69,6 +70,10 @@ impl Membership for CassandraStore {
         Ok(members)
     }
 
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError> {
+        log::sealed(&*self.0.cql, generation).await
+    }
+
     async fn adopt(&self, generation: Generation) -> Result<u64, StoreError> {
         let inner = &self.0;
         let last = inner.parts.last(&*inner.cql, generation).await?;
@@ -78,6 +83,9 @@ impl Membership for CassandraStore {
         let applied = inner.applied_by(generation).await?;
         inner.redo(generation, applied.saturating_add(1), end).await?;
         inner.note_tail(generation, end, appended).await?;
+        // A log's name begins with when it began.
+        let begun = MessageId(generation.0).stamp();
+        inner.condemn_tail(generation, end, appended.max(begun)).await?;
         inner.remove_member(generation).await?;
         Ok(end)
     }
@@ -122,7 +130,11 @@ impl Inner {
     async fn note_tail(&self, generation: Generation, end: u64, last: Stamp) -> Result<(), StoreError> {
         let tail = u64::try_from(TAIL.as_micros()).unwrap_or(u64::MAX);
         let since = Stamp(last.0.saturating_sub(tail));
-        for append in self.parts.since(&*self.cql, generation, since).await? {
+        let mut appends = Vec::new();
+        self.parts
+            .since(&*self.cql, generation, since, |append| appends.push(append))
+            .await?;
+        for append in appends {
             let taken = taken(&append, end)?;
             notes::write(&*self.cql, &self.options, &taken).await?;
         }

@@ -71,13 +71,13 @@ pub struct Health {
     pub answered: u64,
     /// Statements asked again.
     pub retried: u64,
-    /// Statements given up: their outcome is unknown.
+    /// Statements given up: their outcome is unknown. Readings of all replicas, of which one may be away, don't count.
     pub failed: u64,
     /// Answers that said that the server is overloaded.
     pub overloaded: u64,
     /// Statements that waited, because [`Options::requests_max`] others were under way.
     pub queued: u64,
-    /// Whether the statement that ended last was answered.
+    /// Whether the statement that ended last was answered. Readings of all replicas don't count.
     pub answers: bool,
 }
 
@@ -347,6 +347,10 @@ impl Cql for Servers {
                 )
             }
         };
+        // Where every replica was asked, one that is away says nothing of the quorum that mail needs.
+        if statement.class() == Class::ReadAll {
+            return result;
+        }
         if !answers {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -387,11 +391,12 @@ impl Servers {
                     self.queued.fetch_add(1, Ordering::Relaxed);
                 }
                 let _permit = self.permits.acquire().await;
-                self.driver.execute(prepared, &parameters).await.and_then(rows)
+                let answer = self.driver.execute(prepared, &parameters).await;
+                answer.map_err(Box::new).and_then(rows)
             };
             let failed = match answer {
                 Ok(rows) => return Ok(rows),
-                Err(error) => sort(error),
+                Err(error) => sort(*error),
             };
             let (error, pauses) = match failed {
                 Failed::Lasting(error) => return Err(error),
@@ -431,7 +436,8 @@ fn parameters(statement: Statement, values: Vec<Bind>) -> StatementParams {
     builder.build()
 }
 
-fn rows(envelope: Envelope) -> Result<Vec<Row>, DriverError> {
+/// The error is boxed, for the driver's is large.
+fn rows(envelope: Envelope) -> Result<Vec<Row>, Box<DriverError>> {
     let ResponseBody::Result(ResResultBody::Rows(body)) = envelope.response_body()? else {
         return Ok(Vec::new());
     };
@@ -445,15 +451,15 @@ fn rows(envelope: Envelope) -> Result<Vec<Row>, DriverError> {
 }
 
 async fn ask_text(driver: &Driver, cql: &str) -> Result<Vec<Row>, OpenError> {
-    match driver.query(cql).await.and_then(rows) {
-        Ok(rows) => Ok(rows),
-        Err(DriverError::Server { body, .. })
+    let answer = driver.query(cql).await.map_err(Box::new).and_then(rows);
+    answer.map_err(|error| match *error {
+        DriverError::Server { body, .. }
             if matches!(body.ty, ErrorType::Authentication | ErrorType::Unauthorized) =>
         {
-            Err(OpenError::Login(body.message))
+            OpenError::Login(body.message)
         }
-        Err(error) => Err(OpenError::NoServer(error.to_string())),
-    }
+        error => OpenError::NoServer(error.to_string()),
+    })
 }
 
 /// A name that no server has would leave nobody to ask, and a driver that says nothing of why.

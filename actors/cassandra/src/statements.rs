@@ -51,8 +51,21 @@ statements! {
     Chunk: Read = "SELECT octets FROM chunks WHERE message_id = ? AND chunk = ?";
     AddReference: Write = "INSERT INTO message_references (message_id, mailbox_id) VALUES (?, ?) USING TIMESTAMP ?";
 
+    // Octets that nobody has any more.
+    TakeReference: Write = "DELETE FROM message_references USING TIMESTAMP ? WHERE message_id = ? AND mailbox_id = ?";
+    AnyReference: Read = "SELECT mailbox_id FROM message_references WHERE message_id = ? LIMIT 1";
+    Mark: Write = "UPDATE message_references USING TIMESTAMP ? SET condemned = ? WHERE message_id = ?";
+    Condemn: Write = "INSERT INTO condemned (hour, shard, message_id, since) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    CondemnedFrom: Read = "SELECT message_id, since FROM condemned WHERE hour = ? AND shard = ? AND message_id > ? LIMIT ?";
+    Release: Write = "DELETE FROM condemned USING TIMESTAMP ? WHERE hour = ? AND shard = ? AND message_id = ?";
+    ReferencesAnywhere: ReadAll = "SELECT mailbox_id FROM message_references WHERE message_id = ? LIMIT ?";
+    RowAnywhere: ReadAll = "SELECT message_id FROM mailbox_view WHERE mailbox_id = ? AND message_id = ?";
+    ChunksAnywhere: ReadAll = "SELECT chunk FROM chunks WHERE message_id = ? AND chunk > ? LIMIT ?";
+    RemoveChunks: Write = "DELETE FROM chunks USING TIMESTAMP ? WHERE message_id = ? AND chunk IN ?";
+
     // What this process is about to write, for whoever adopts its log.
-    Upload: Write = "INSERT INTO uploads (generation, first, messages) VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+    Upload: Write = "INSERT INTO uploads (generation, hour, first, messages) VALUES (?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+    UploadsFrom: Read = "SELECT first, messages FROM uploads WHERE generation = ? AND hour = ? AND first > ? LIMIT ?";
 
     // The view.
     AddRow: Write = "INSERT INTO mailbox_view (mailbox_id, message_id, account_id, stamp, size, received, flags, unique_id, prefix, chunks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";

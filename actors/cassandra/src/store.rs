@@ -21,6 +21,8 @@ use crate::notes::Notes;
 use crate::options::Options;
 use crate::session::{Cql, Health, OpenError, Servers};
 use crate::statements::Statement;
+use crate::sweep::{self, Sweep};
+use crate::uploads::Uploads;
 use crate::usage::Counting;
 use crate::values::{bigint, blob, int, uuid};
 use crate::view;
@@ -29,8 +31,6 @@ use crate::view;
 const FIGURE_ROWS: usize = 5_000;
 /// Messages that reading ahead asks for at once.
 const READ_AHEAD_MESSAGES: usize = 8;
-/// Messages whose chunks come in at a time at most; of those that began before, a commit says that their octets are lost.
-const UPLOADS_MAX: usize = 100_000;
 
 /// What the store takes from outside.
 #[derive(Debug, Clone)]
@@ -52,14 +52,15 @@ pub(crate) struct Inner {
     pub(crate) cql: Arc<dyn Cql>,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
     pub(crate) lease: Arc<dyn Lease>,
     pub(crate) notes: Notes,
     pub(crate) parts: Parts,
     pub(crate) groups: Groups,
     pub(crate) counting: Counting,
+    pub(crate) uploads: Uploads,
+    pub(crate) sweep: Sweep,
     lines: Mutex<BTreeMap<Generation, Arc<Line>>>,
-    /// Chunks written of messages that no change has made valid yet.
-    uploads: Mutex<BTreeMap<MessageId, u32>>,
     /// The highest stamp that this process wrote or read.
     stamp: AtomicU64,
 }
@@ -85,9 +86,11 @@ impl CassandraStore {
             notes: Notes::default(),
             parts: Parts::default(),
             groups: Groups::new(&*surroundings.random),
+            random: surroundings.random,
             counting: Counting::default(),
+            uploads: Uploads::default(),
+            sweep: Sweep::default(),
             lines: Mutex::default(),
-            uploads: Mutex::default(),
             stamp: AtomicU64::new(0),
         }))
     }
@@ -150,42 +153,6 @@ impl Inner {
         self.lines.lock().get(&generation).cloned()
     }
 
-    /// Chunks that were written of these messages.
-    pub(crate) fn uploaded(&self, messages: impl Iterator<Item = MessageId>) -> BTreeMap<MessageId, u32> {
-        let uploads = self.uploads.lock();
-        messages
-            .filter_map(|message| Some((message, *uploads.get(&message)?)))
-            .collect()
-    }
-
-    /// These messages are valid now.
-    pub(crate) fn uploads_done(&self, messages: impl Iterator<Item = MessageId>) {
-        let mut uploads = self.uploads.lock();
-        for message in messages {
-            uploads.remove(&message);
-        }
-    }
-
-    /// Writes down which messages are about to come, for whoever adopts this process's log.
-    pub(crate) async fn announce_upload(
-        &self,
-        generation: Generation,
-        messages: &[MessageId],
-    ) -> Result<(), StoreError> {
-        let Some(first) = messages.first() else {
-            return Ok(());
-        };
-        let values = vec![
-            uuid(generation.0),
-            uuid(first.0),
-            view::id_list(messages),
-            bigint(self.now().0),
-            int(self.options.log_names_ttl_seconds()),
-        ];
-        self.cql.run(Statement::Upload, values).await?;
-        Ok(())
-    }
-
     pub(crate) async fn put_chunk(
         &self,
         message: MessageId,
@@ -238,11 +205,7 @@ impl MailStore for CassandraStore {
             }
         }
         self.0.put_chunk(message, index, &octets).await?;
-        let mut uploads = self.0.uploads.lock();
-        uploads.insert(message, index.saturating_add(1));
-        if uploads.len() > UPLOADS_MAX {
-            uploads.pop_first();
-        }
+        self.0.uploads.wrote(message, index, self.0.now());
         Ok(())
     }
 
@@ -399,6 +362,7 @@ impl MailStore for CassandraStore {
         // Records, logs and notes go by their time, in Cassandra itself.
         self.0.notes.expire(retention.notes_since);
         groups::forget_groups(&self.0, retention.groups_before).await?;
+        sweep::begin(&self.0);
         Ok(Maintained::default())
     }
 

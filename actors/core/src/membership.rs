@@ -8,6 +8,7 @@
 mod lease;
 mod name;
 mod roster;
+mod sightings;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ pub use lease::{LEASE, LogLease};
 pub use name::{FormerLives, NAME_WATCH, NameError, check_name};
 use roster::Roster;
 pub use roster::{ADOPT_PAUSE_MAX, ADOPT_PAUSE_MIN, FORMER_SILENCE};
+pub use sightings::{Seen, Sighting, Sightings};
 
 /// How often a process says that it lives, and looks who else does.
 pub const BEAT_PAUSE: Duration = Duration::from_secs(2);
@@ -54,6 +56,8 @@ pub struct MembershipDeps {
     pub lease: Arc<LogLease>,
     /// Where the view of who is there goes.
     pub members: watch::Sender<Arc<Members>>,
+    /// Where it shows when whom it saw.
+    pub sightings: Sightings,
     /// The groups that run here ([`EventBus::local_groups`](crate::events::EventBus::local_groups)).
     pub groups: watch::Receiver<Vec<GroupName>>,
     /// Where it works.
@@ -239,6 +243,7 @@ impl Worker {
     fn saw(&mut self, rows: Vec<MemberRow>, asked: Instant) {
         let now = Instant::now();
         let members = self.roster.saw(rows, asked, now);
+        self.deps.sightings.saw(self.roster.sightings(&members));
         let alive = i64::try_from(members.alive().len()).unwrap_or(i64::MAX);
         self.deps.metrics.members_alive.set(alive);
         let next = self.roster.next_adoption(&members, asked, now);
@@ -248,6 +253,7 @@ impl Worker {
         }
         if let Some(log) = next.filter(|_| self.adoption.is_none()) {
             tracing::warn!(%log, "the process that writes a log is gone: the log is ended");
+            self.deps.sightings.adopting(Some(log));
             let membership = Arc::clone(&self.deps.membership);
             self.adoption = Some(Box::pin(async move { (log, membership.adopt(log).await) }));
         }
@@ -255,6 +261,7 @@ impl Worker {
 
     fn adopted(&mut self, log: Generation, adopted: Result<u64, StoreError>) {
         self.adoption = None;
+        self.deps.sightings.adopting(None);
         match adopted {
             Ok(end) => {
                 tracing::info!(%log, end, "a log was adopted: its changes are whole and its listeners go on with it");

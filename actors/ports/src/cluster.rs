@@ -58,6 +58,9 @@ pub trait Membership: Debug + Send + Sync {
     /// All that have beaten and not left, by generation; those that died are among them until somebody adopts their log.
     async fn members(&self) -> Result<Vec<MemberRow>, StoreError>;
 
+    /// The number of the last record of a log that was ended, well or by another process; `None` while it goes on.
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError>;
+
     /// Takes over the log of a process that was silent for too long: seals it at its last record, makes every change of it
     /// whole that is not yet, and then removes the process from the members. Gives the number of the last record. What the
     /// process should still append never happened: nobody is shown it. Two who adopt one log end in the same.

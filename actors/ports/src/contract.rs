@@ -242,6 +242,7 @@ macro_rules! membership_contract {
             every_change_of_an_adopted_log_is_whole
             what_is_appended_behind_a_seal_is_shown_to_nobody
             adopting_one_log_ends_no_other
+            a_log_says_where_it_was_ended_and_one_that_goes_on_says_nothing
         );
     };
 }

@@ -21,6 +21,8 @@ use crate::options::{CONNECT_MAX, LIMIT_DEADLINE, LIMIT_FAILURES, Surroundings};
 pub struct Health {
     /// Where it is: `redis.url` without passwords.
     pub address: String,
+    /// Whether it answered just now.
+    pub answers: bool,
     /// Whether calls are made.
     pub breaker: BreakerState,
     /// What went wrong last, whenever that was.
@@ -123,6 +125,7 @@ impl Link {
         }
         Health {
             address: self.0.connector.address(),
+            answers: is_answered,
             breaker: state.breaker.state(),
             last_error: state.last_error.clone(),
             round_trip: state.round_trip,

@@ -9,11 +9,16 @@ use mailhorn_ports::{GroupName, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::AdminParts;
+use crate::operations::views::{CassandraHealth, RedisHealth};
 
 /// The component that tells of dead letters.
 const DEAD_LETTERS: &str = "dead-letters";
 /// The component that tells of the groups that run here.
 const GROUPS: &str = "groups";
+/// The components of a node in a cluster.
+const CASSANDRA: &str = "cassandra";
+const REDIS: &str = "redis";
+const LEASE: &str = "lease";
 
 /// How something is, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,10 +69,16 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 /// 200 while everything does what it should; else 503.
 async fn health(parts: Data<AdminParts>) -> HttpResponse {
     let held = parts.events.groups.groups_with_dead_letters().await;
-    let health = Health::of(vec![
+    let mut components = vec![
         dead_letters(held, &parts.events.ignored_groups),
         groups(&parts.events.bus.groups()),
-    ]);
+    ];
+    if let Some(in_cluster) = &parts.cluster.cluster {
+        components.push(cassandra(&in_cluster.servers.cassandra()));
+        components.push(redis(&in_cluster.servers.redis().await));
+        components.push(lease(in_cluster.lease.holds()));
+    }
+    let health = Health::of(components);
     let status = match health.status {
         Status::Healthy | Status::Degraded => StatusCode::OK,
         Status::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
@@ -112,14 +123,43 @@ fn groups(registered: &[RegisteredGroup]) -> Component {
         Some(format!("{} {how}", group.name))
     });
     let told: Vec<String> = told.collect();
-    let status = match told.is_empty() {
-        true => Status::Healthy,
-        false => Status::Degraded,
+    degraded_by(GROUPS, (!told.is_empty()).then(|| told.join(", ")))
+}
+
+/// While it is away changes are refused and clients try again; it comes back by itself.
+fn cassandra(health: &CassandraHealth) -> Component {
+    let why = "the last statement was not answered".to_owned();
+    degraded_by(CASSANDRA, (!health.answers).then_some(why))
+}
+
+/// Nothing is lost while it is away: other nodes see later what happened here, and each node locks for itself.
+fn redis(health: &RedisHealth) -> Component {
+    let why = || {
+        let last = health.last_error.as_deref().unwrap_or("no answer");
+        format!("{} does not answer: {last}", health.address)
+    };
+    degraded_by(REDIS, (!health.answers).then(why))
+}
+
+/// Without it the node promises nothing, until its next life.
+fn lease(holds: bool) -> Component {
+    let status = if holds { Status::Healthy } else { Status::Unhealthy };
+    Component {
+        name: LEASE.to_owned(),
+        status,
+        cause: (!holds).then(|| "heartbeats do not come through: this log has ended".to_owned()),
+    }
+}
+
+fn degraded_by(name: &str, cause: Option<String>) -> Component {
+    let status = match cause {
+        Some(_) => Status::Degraded,
+        None => Status::Healthy,
     };
     Component {
-        name: GROUPS.to_owned(),
+        name: name.to_owned(),
         status,
-        cause: (!told.is_empty()).then(|| told.join(", ")),
+        cause,
     }
 }
 

@@ -7,6 +7,7 @@
 //! There is no TLS here, so the address is a loopback one by default.
 
 mod api;
+mod cluster;
 mod events;
 mod feed;
 mod health;
@@ -31,6 +32,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 
 use crate::operations::Operations;
+use crate::operations::cluster::ClusterOperations;
 use crate::operations::listening::EventOperations;
 use crate::private_files;
 use crate::settings::sections::Admin;
@@ -96,6 +98,8 @@ pub struct AdminParts {
     pub operations: Operations,
     /// What it does with groups of listeners.
     pub events: EventOperations,
+    /// What it says of the cluster.
+    pub cluster: ClusterOperations,
     /// Where its clients follow what happens.
     pub feed: FeedHub,
     /// What `/metrics` shows.
@@ -163,6 +167,7 @@ fn routes(config: &mut web::ServiceConfig, parts: AdminParts, token: Token) {
             web::scope("/api/v1")
                 .wrap(from_fn(authorized))
                 .configure(api::routes)
+                .configure(cluster::routes)
                 .configure(events::routes)
                 .configure(feed::routes)
                 .configure(quota::routes)

@@ -12,6 +12,7 @@ use super::*;
 use crate::operations::tests::{deliver, operations};
 use crate::settings::Sources;
 
+mod cluster;
 mod events;
 mod feed;
 mod quota;
@@ -35,6 +36,7 @@ fn parts(world: &World, data_dir: &Path) -> AdminParts {
     AdminParts {
         operations: world.operations(),
         events: world.events(),
+        cluster: world.cluster(),
         feed: world.feed.clone(),
         registry: Arc::new(registry),
         actors: Arc::new(NoActors),

@@ -35,7 +35,7 @@ pub(super) fn events(command: EventsCommand, settings: &Settings) -> anyhow::Res
 }
 
 /// Name, state, figures, and why it is stopped.
-fn line(group: &Group) -> String {
+pub(super) fn line(group: &Group) -> String {
     let why = group.why.as_deref().unwrap_or_default();
     let line = format!(
         "{}\t{}\tlag {}\tparked {}\tdead {}\t{why}",

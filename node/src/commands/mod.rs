@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod cluster;
 mod config;
 mod dead_letters;
 mod demo;
@@ -40,6 +41,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Mailbox(command) => accounts::mailbox(command, &sources.load()?),
         Command::Quota(command) => quota::quota(command, &sources.load()?),
         Command::Events(command) => events::events(command, &sources.load()?),
+        Command::Cluster(command) => cluster::cluster(command, &sources.load()?),
         Command::Config(command) => config::config(command, &sources),
         Command::Salvage => salvage(&sources.load()?),
     }

@@ -1,5 +1,6 @@
 //! Domains, accounts and mailboxes as they are shown, in JSON and to people. Never a credential.
 
+mod cluster;
 mod listening;
 
 use mailhorn_events::Stamp;
@@ -8,6 +9,10 @@ use mailhorn_sasl::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp;
+pub use cluster::{
+    Adoptions, Breaker, CassandraHealth, ClusterLog, ClusterMember, ClusterState, ClusterStatus, LocksMode,
+    Probed, RedisHealth,
+};
 pub use listening::{
     DeadLetter, DeadLetterContent, DeadLetterGroup, Group, GroupLog, GroupMode, GroupScope, GroupState,
     Limits, Quota, Redelivered, Removals,

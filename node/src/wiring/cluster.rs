@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use anyhow::Context as _;
+use async_trait::async_trait;
 use mailhorn_cassandra::CassandraStore;
-use mailhorn_core::events::{Exchange, ExchangeDeps, ExchangeParts, Fanout, Members, Threads};
+use mailhorn_core::events::{Exchange, ExchangeDeps, ExchangeParts, Fanout, Members, Prober, Threads};
 use mailhorn_core::mailbox::{ClusterLockOptions, ClusterLocks, LockKeeper};
-use mailhorn_core::membership::{FormerLives, LogLease, MembershipDeps, MembershipParts, check_name};
+use mailhorn_core::membership::{
+    FormerLives, LogLease, MembershipDeps, MembershipParts, Sightings, check_name,
+};
 use mailhorn_core::metrics::Metrics;
-use mailhorn_core::observe::Kinds;
+use mailhorn_core::observe::{Kind, Kinds};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_events::Generation;
 use mailhorn_ports::Ids;
-use mailhorn_redis::{Notices, Redis, Surroundings};
+use mailhorn_redis::{BreakerState, Notices, Redis, Surroundings};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -23,6 +26,8 @@ use super::Parts;
 use super::events::Listening;
 use super::stores::Shared;
 use crate::clock::{BootClock, OsRandom};
+use crate::operations::cluster::{InCluster, Servers};
+use crate::operations::views::{Breaker, CassandraHealth, LocksMode, RedisHealth};
 use crate::settings::Settings;
 use crate::settings::value::Transport;
 
@@ -38,6 +43,7 @@ pub(super) struct Cluster {
     pub(super) redis: Redis,
     pub(super) locks: ClusterLocks,
     lease: Arc<LogLease>,
+    sightings: Sightings,
 }
 
 /// Counts what the client of Redis notices.
@@ -89,6 +95,7 @@ impl Cluster {
             redis,
             locks,
             lease,
+            sightings: Sightings::default(),
         })
     }
 
@@ -108,6 +115,8 @@ pub(super) struct Joined {
     exchange: watch::Sender<bool>,
     membership: watch::Sender<bool>,
     kinds: Arc<Kinds>,
+    /// The way to the other nodes.
+    prober: Prober,
 }
 
 impl Parts {
@@ -129,6 +138,7 @@ impl Parts {
             membership: Arc::new(cluster.store.clone()),
             lease: Arc::clone(&cluster.lease),
             members: listening.members.clone(),
+            sightings: cluster.sightings.clone(),
             groups: listening.bus.local_groups(),
             threads: Threads::Own,
             metrics: Arc::clone(&self.metrics),
@@ -137,14 +147,19 @@ impl Parts {
         let child = MembershipParts::new(deps, stopped).supervise();
         supervisor.send(child).await.context(ended)?;
         let (exchange, stopped) = watch::channel(false);
-        let child = self.exchange(cluster, settings, listening.members.subscribe(), stopped);
-        supervisor.send(child).await.context(ended)?;
+        let parts = self.exchange(cluster, settings, listening.members.subscribe(), stopped);
+        let prober = parts.prober();
+        supervisor
+            .send(supervised(parts, Arc::clone(&self.kinds.exchange)))
+            .await
+            .context(ended)?;
         supervisor.send(self.lock_keeper(cluster)).await.context(ended)?;
         cluster.lease.begun().await;
         Ok(Joined {
             exchange,
             membership,
             kinds: Arc::clone(&self.kinds),
+            prober,
         })
     }
 
@@ -154,7 +169,7 @@ impl Parts {
         settings: &Settings,
         members: watch::Receiver<Arc<Members>>,
         stopped: watch::Receiver<bool>,
-    ) -> Supervise {
+    ) -> ExchangeParts {
         let deps = ExchangeDeps {
             generation: self.generation,
             registry: Arc::new(cluster.redis.clone()),
@@ -169,15 +184,7 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             kind: Arc::clone(&self.kinds.exchange),
         };
-        let parts = ExchangeParts::new(deps, stopped);
-        Supervise {
-            child: "exchange".into(),
-            kind: Arc::clone(&self.kinds.exchange),
-            essential: true,
-            factory: Box::new(move |guard| {
-                Exchange::new(parts.clone(), guard).start();
-            }),
-        }
+        ExchangeParts::new(deps, stopped)
     }
 
     fn lock_keeper(&self, cluster: &Cluster) -> Supervise {
@@ -193,7 +200,77 @@ impl Parts {
     }
 }
 
+fn supervised(exchange: ExchangeParts, kind: Arc<Kind>) -> Supervise {
+    Supervise {
+        child: "exchange".into(),
+        kind,
+        essential: true,
+        factory: Box::new(move |guard| {
+            Exchange::new(exchange.clone(), guard).start();
+        }),
+    }
+}
+
+#[async_trait]
+impl Servers for Cluster {
+    fn cassandra(&self) -> CassandraHealth {
+        let mailhorn_cassandra::Health {
+            answered,
+            retried,
+            failed,
+            overloaded,
+            queued,
+            answers,
+        } = self.store.health();
+        CassandraHealth {
+            answers,
+            answered,
+            retried,
+            failed,
+            overloaded,
+            queued,
+        }
+    }
+
+    async fn redis(&self) -> RedisHealth {
+        let health = self.redis.health().await;
+        let round_trip = health.round_trip.map(|took| took.as_micros());
+        RedisHealth {
+            address: health.address,
+            answers: health.answers,
+            breaker: match health.breaker {
+                BreakerState::Closed => Breaker::Closed,
+                BreakerState::Open => Breaker::Open,
+                BreakerState::HalfOpen => Breaker::HalfOpen,
+            },
+            last_error: health.last_error,
+            round_trip_us: round_trip.map(|micros| u64::try_from(micros).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn maildrop_locks(&self) -> LocksMode {
+        match self.locks.is_away() {
+            true => LocksMode::LocalOnly,
+            false => LocksMode::Cluster,
+        }
+    }
+}
+
 impl Joined {
+    /// What is asked of the cluster.
+    pub(super) fn operations(&self, cluster: &Cluster, parts: &Parts, settings: &Settings) -> InCluster {
+        InCluster {
+            lease: Arc::clone(&cluster.lease) as _,
+            sightings: cluster.sightings.clone(),
+            membership: Arc::new(cluster.store.clone()),
+            prober: self.prober.clone(),
+            servers: Arc::new(cluster.clone()),
+            transport: settings.events.transport.word(),
+            format: settings.events.format.name(),
+            metrics: Arc::clone(&parts.metrics),
+        }
+    }
+
     /// Tells the others that this node ends. Its log has finished.
     pub(super) async fn leave(self) {
         self.exchange.send_replace(true);

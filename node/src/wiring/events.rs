@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use anyhow::Context as _;
+use mailhorn_cassandra::ContentSweeper;
 use mailhorn_core::drain::DrainWatch;
 use mailhorn_core::events::{BusDeps, EventBus, FeedHub, Members, Threads};
 use mailhorn_core::supervisor::Supervisor;
@@ -96,6 +97,11 @@ impl Listening {
     /// The listeners that ship with the node. Their groups' names are for ever: cursors and letters are found by them.
     async fn register(&self, parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
         let options = settings.listener_options();
+        // The store in the data folder removes octets with the last reference, in one write.
+        if let Some(cluster) = &parts.cluster {
+            let sweeper = ContentSweeper::new(cluster.store.clone());
+            self.group("content", Arc::new(sweeper), options).await?;
+        }
         if settings.quota.enabled {
             let thresholds = QuotaThresholds::new(QuotaThresholdsDeps {
                 quota: Arc::clone(&parts.quota),

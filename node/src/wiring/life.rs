@@ -62,8 +62,9 @@ impl Life {
         // then listeners may announce (the quota's do), letters are parked and cursors are saved.
         self.listening.finish().await;
         let durable = self.log.finish().await;
-        // After the log, for from then on another node may take it that this log has ended.
-        if let Some(joined) = self.joined.take() {
+        // After the log, for from then on another node may take it that this log has ended. One that did not end well is
+        // left to whoever adopts it.
+        if let Some(joined) = self.joined.take().filter(|_| durable) {
             joined.leave().await;
         }
         self.stop_admin.stop(true).await;

@@ -35,13 +35,14 @@ use crate::admin::{self, AdminParts, Readiness, State};
 use crate::clock::{OsRandom, SystemClock};
 use crate::listeners::{Addresses, Listeners};
 use crate::operations::Operations;
+use crate::operations::cluster::ClusterOperations;
 use crate::operations::listening::EventOperations;
 use crate::operations::quota::Quota;
 use crate::settings::Settings;
 use crate::settings::value::Backend;
 use crate::tls;
 
-use cluster::Cluster;
+use cluster::{Cluster, Joined};
 use events::{Listening, Shipped};
 use kinds_view::KindsView;
 use life::Life;
@@ -146,7 +147,7 @@ async fn run_on(
     parts.start_log(&supervisor).await?;
     parts.operations(&settings).finish_removals().await?;
     let admin = admin::start(
-        parts.admin(&settings, &readiness, &listening, &watch),
+        parts.admin(&settings, &readiness, &listening, joined.as_ref(), &watch),
         listeners.admin,
     )?;
     let stop_admin = admin.handle();
@@ -362,17 +363,26 @@ impl Parts {
         settings: &Settings,
         readiness: &Readiness,
         listening: &Listening,
+        joined: Option<&Joined>,
         drain: &DrainWatch,
     ) -> AdminParts {
+        let events = EventOperations {
+            bus: listening.bus.clone(),
+            groups: Arc::clone(&self.groups),
+            mail: Arc::clone(&self.store),
+            redeliver_limit: settings.redeliver_limit(),
+            ignored_groups: settings.events.ignored_groups.clone(),
+        };
+        let in_cluster = self.cluster.as_ref().zip(joined);
         AdminParts {
             operations: self.operations(settings),
-            events: EventOperations {
-                bus: listening.bus.clone(),
-                groups: Arc::clone(&self.groups),
-                mail: Arc::clone(&self.store),
-                redeliver_limit: settings.redeliver_limit(),
-                ignored_groups: settings.events.ignored_groups.clone(),
+            cluster: ClusterOperations {
+                node: settings.node.name.as_str().to_owned(),
+                generation: self.generation,
+                cluster: in_cluster.map(|(cluster, joined)| joined.operations(cluster, self, settings)),
+                events: events.clone(),
             },
+            events,
             feed: listening.feed.clone(),
             registry: Arc::clone(&self.registry),
             actors: Arc::new(KindsView(Arc::clone(&self.kinds))),

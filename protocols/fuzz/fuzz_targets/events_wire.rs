@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use mailhorn_events::link::Frame;
+use mailhorn_events::link::{Body, Frame};
 use mailhorn_events::wire::{self, Format};
 use mailhorn_events::{Generation, Happened, Position, Record, Stamp, james};
 
@@ -30,7 +30,17 @@ fuzz_target!(|octets: &[u8]| {
         holds(record);
     }
     if let Ok(frame) = Frame::decode(&octets.to_vec().into()) {
-        assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
+        assert_eq!(Frame::decode(&frame.encode()), Ok(frame.clone()));
+        // As a node answers it.
+        if let Body::Probe(id) = frame.body {
+            let echo = Frame {
+                origin: frame.receiver,
+                receiver: frame.origin,
+                body: Body::Echo(id),
+                ..frame
+            };
+            assert_eq!(Frame::decode(&echo.encode()), Ok(echo));
+        }
     }
     if let Ok(text) = std::str::from_utf8(octets)
         && let Ok(records) = james::read(text, Stamp(1))

@@ -299,6 +299,12 @@ impl EventBus {
         self.0.local_groups.subscribe()
     }
 
+    /// Of how many mailboxes and users this node wants to know what happens elsewhere.
+    #[must_use]
+    pub fn registered_keys(&self) -> usize {
+        self.0.deps.dispatch.registrations().keys().len()
+    }
+
     /// The groups that are registered here, by name.
     #[must_use]
     pub fn groups(&self) -> Vec<RegisteredGroup> {

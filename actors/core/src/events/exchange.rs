@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::dispatch::{Dispatch, Outgoing};
 use super::links::{Arrived, LINK_BEAT_PAUSE, LinksIn, LinksOut};
 use super::members::Members;
+use super::probe::{Ask, Prober, Probes};
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::supervisor::{Exit, ExitGuard};
@@ -75,6 +76,7 @@ struct Queues {
     outgoing: mpsc::Receiver<Outgoing>,
     dropped: watch::Receiver<u64>,
     keys: mpsc::Receiver<KeyChange>,
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// An exchange that can be started.
@@ -82,6 +84,7 @@ struct Queues {
 pub struct ExchangeParts {
     deps: Arc<ExchangeDeps>,
     queues: Arc<Mutex<Queues>>,
+    prober: Prober,
     stop: watch::Receiver<bool>,
 }
 
@@ -93,16 +96,25 @@ impl ExchangeParts {
         let (outgoing, dropped) = deps.dispatch.open_outlet();
         let (sender, keys) = mpsc::channel(KEY_CHANGES_QUEUED_MAX);
         deps.dispatch.registrations().open_key_changes(sender);
+        let (prober, asks) = Prober::new();
         let queues = Queues {
             outgoing,
             dropped,
             keys,
+            asks,
         };
         Self {
             deps: Arc::new(deps),
             queues: Arc::new(Mutex::new(queues)),
+            prober,
             stop,
         }
+    }
+
+    /// The way for probes of the other nodes.
+    #[must_use]
+    pub fn prober(&self) -> Prober {
+        self.prober.clone()
     }
 }
 
@@ -158,6 +170,7 @@ struct Worker {
     /// Until then events go to everybody.
     distrust_until: Option<Instant>,
     dropped: u64,
+    probes: Probes,
 }
 
 async fn work(parts: ExchangeParts) {
@@ -166,6 +179,7 @@ async fn work(parts: ExchangeParts) {
         outgoing,
         dropped,
         keys,
+        asks,
     } = &mut *queues;
     let (deps, mut stop) = (parts.deps, parts.stop);
     let mut worker = Worker::new(Arc::clone(&deps));
@@ -191,14 +205,16 @@ async fn work(parts: ExchangeParts) {
             frames = &mut incoming => {
                 incoming = receive();
                 for frame in frames {
-                    worker.received(&frame);
+                    worker.received(&frame).await;
                 }
             }
+            Some(ask) = asks.recv(), if worker.probes.has_room() => worker.probe(ask).await,
             Some(record) = outgoing.recv() => {
                 worker.forward(record, *dropped.borrow_and_update()).await;
             }
-            () = tokio::time::sleep_until(renew_at.min(link_beat_at)) => {
+            () = tokio::time::sleep_until(worker.probes.until().unwrap_or(renew_at).min(renew_at).min(link_beat_at)) => {
                 let now = Instant::now();
+                worker.probes.expire(now);
                 if now >= renew_at {
                     worker.renew().await;
                     renew_at = now + RENEW_PAUSE;
@@ -237,6 +253,7 @@ impl Worker {
             looked_up_in: None,
             distrust_until: None,
             dropped: 0,
+            probes: Probes::default(),
         }
     }
 
@@ -378,6 +395,20 @@ impl Worker {
         }
     }
 
+    /// Asks every other member for an echo, those that fell silent too: they may answer here.
+    async fn probe(&mut self, ask: Ask) {
+        let members = self.deps.members.borrow().clone();
+        let mut sent = Vec::new();
+        for member in members.alive().iter().chain(members.silent()) {
+            if member.generation != self.deps.generation {
+                let number = self.links_out.last(member.generation);
+                sent.push((Instant::now(), member.generation, member.node.clone()));
+                self.send(member.generation, number, Body::Probe(ask.id)).await;
+            }
+        }
+        self.probes.sent(ask, sent, Instant::now());
+    }
+
     async fn send(&self, receiver: Generation, number: u64, body: Body) {
         let frame = Frame {
             origin: self.deps.generation,
@@ -391,7 +422,7 @@ impl Worker {
     }
 
     /// A frame came in.
-    fn received(&mut self, octets: &Bytes) {
+    async fn received(&mut self, octets: &Bytes) {
         let begun = Instant::now();
         let frame = match Frame::decode(octets) {
             Ok(frame) if frame.receiver == self.deps.generation => frame,
@@ -416,6 +447,17 @@ impl Worker {
                     }
                 }
                 self.after(arrived);
+            }
+            Body::Probe(id) => {
+                let arrived = self.links_in.heartbeat(frame.origin, frame.number, begun);
+                self.after(arrived);
+                let number = self.links_out.last(frame.origin);
+                self.send(frame.origin, number, Body::Echo(id)).await;
+            }
+            Body::Echo(id) => {
+                let arrived = self.links_in.heartbeat(frame.origin, frame.number, begun);
+                self.after(arrived);
+                self.probes.echoed(id, frame.origin, begun);
             }
         }
         self.deps.kind.handled(1, begun);

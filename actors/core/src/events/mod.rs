@@ -25,6 +25,7 @@ mod group;
 mod line;
 mod links;
 mod members;
+mod probe;
 mod registrations;
 mod schedule;
 mod standing;
@@ -42,6 +43,7 @@ pub use group::{
 };
 pub use links::{LINK_BEAT_PAUSE, LINK_SILENCE_MAX};
 pub use members::{Member, Members};
+pub use probe::{Echo, PROBE_PATIENCE, PROBES_MAX, ProbeError, Prober};
 pub(crate) use registrations::{Hold, Registrations};
 pub use registrations::{NOTIFICATIONS_QUEUED_MAX, REGISTER_PATIENCE, Registration};
 pub use standing::{PARKED_MAX, STOPPED_PAUSE_MAX};

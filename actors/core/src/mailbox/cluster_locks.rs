@@ -186,7 +186,9 @@ impl ClusterLocks {
         }
     }
 
-    fn is_away(&self) -> bool {
+    /// Whether the service is away, so that the lock of this node alone counts.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
         self.0.state.lock().away_since().is_some()
     }
 

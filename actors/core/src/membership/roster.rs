@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::lease::LEASE;
 use super::name::FormerLives;
+use super::sightings::Sighting;
 use super::{BEAT_PAUSE, SILENCE_MAX};
 use crate::events::{Member, Members};
 
@@ -78,6 +79,19 @@ impl Roster {
             }
         }
         Members::new(self.me, alive, silent)
+    }
+
+    /// Who was seen when, those that `members` counts as alive being so.
+    pub(super) fn sightings(&self, members: &Members) -> Vec<Sighting> {
+        let is_alive = |log| members.alive().iter().any(|member| member.generation == log);
+        let sighting = |seen: &Seen| Sighting {
+            generation: seen.row.generation,
+            node: seen.row.node.clone(),
+            groups: seen.row.groups.clone(),
+            is_alive: is_alive(seen.row.generation),
+            moved: seen.changed,
+        };
+        self.seen.values().map(sighting).collect()
     }
 
     fn saw_one(&mut self, row: MemberRow, now: Instant) {
@@ -251,6 +265,19 @@ mod tests {
         }
         assert_eq!(adopters.len(), 1, "{adopters:?}");
         assert_eq!(adopters[0].1, log(5));
+    }
+
+    #[test]
+    fn whoever_looks_sees_since_when_a_member_is_silent() {
+        let (mut roster, begun) = (roster(1), Instant::now());
+        roster.saw(vec![row(1, 1), row(2, 1)], begun, begun);
+        let later = begun + SILENCE_MAX + SECOND;
+        let members = roster.saw(vec![row(1, 2), row(2, 1)], later, later);
+        let seen = roster.sightings(&members).into_iter();
+        let seen: Vec<_> = seen
+            .map(|seen| (seen.generation, seen.is_alive, seen.moved))
+            .collect();
+        assert_eq!(seen, [(log(1), true, later), (log(2), false, begun)]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The contract suite of the event bus, in one process and over simulated transports; the live feed; and membership.
+//! The contract suite of the event bus, in one process and over simulated transports; the live feed; membership; and probes.
 
 mod feed;
 mod membership;
+mod probe;
 
 use mailhorn_core::events::Fanout;
 use mailhorn_core::events::contract::{World, paused};

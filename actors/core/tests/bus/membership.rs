@@ -14,13 +14,13 @@ use mailhorn_core::log::Outcome;
 use mailhorn_core::mailbox::LockMode;
 use mailhorn_core::membership::{
     BEAT_PAUSE, FORMER_SILENCE, FormerLives, LEASE, LogLease, MembershipDeps, MembershipParts, NameError,
-    SILENCE_MAX,
+    SILENCE_MAX, Sightings,
 };
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::supervisor::{Fatal, Supervisor};
 use mailhorn_events::Generation;
-use mailhorn_ports::memory::{MemoryStore, TokioUptime};
+use mailhorn_ports::memory::{MemoryStore, TokioUptime, Weather};
 use mailhorn_ports::{Lease, MailStore, MemberRow, Membership, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -33,7 +33,7 @@ fn store(world: &World) -> MemoryStore {
     world.ports.memory.clone()
 }
 
-async fn nodes<const N: usize>(world: &World, names: [&str; N]) -> [Node; N] {
+pub(crate) async fn nodes<const N: usize>(world: &World, names: [&str; N]) -> [Node; N] {
     let mut nodes = Vec::new();
     for name in names {
         nodes.push(world.node(name).await);
@@ -96,6 +96,25 @@ fn whoever_listens_is_told_to_read_anew_when_a_log_was_ended() {
         let before = a.metrics.suspicions.get();
         sleep(BEAT_PAUSE * 2).await;
         assert_eq!(a.metrics.suspicions.get(), before + 1);
+    });
+}
+
+#[test]
+fn what_a_node_did_last_before_it_left_is_not_missed_in_silence() {
+    paused(async {
+        let world = world();
+        let [a, b] = nodes(&world, ["a", "b"]).await;
+        let listener = Recorder::willing();
+        let _registration = a.listen(&listener, &[World::key(1)]).await;
+        let (_, transport) = world.ports.cluster.as_ref().unwrap().memory.clone().unwrap();
+        transport.set_weather(Weather {
+            lost: 1_000,
+            ..Weather::default()
+        });
+        b.announce(World::event(1, "last")).await;
+        b.stop().await;
+        a.wait_members(1).await;
+        listener.wait_missed(1).await;
     });
 }
 
@@ -228,6 +247,10 @@ impl Membership for Reluctant {
         self.store.members().await
     }
 
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError> {
+        self.store.sealed(generation).await
+    }
+
     async fn adopt(&self, generation: Generation) -> Result<u64, StoreError> {
         // No heartbeat waits for it.
         sleep(LEASE * 2).await;
@@ -289,6 +312,7 @@ async fn it_runs_on_a_thread_of_its_own_and_leaves_when_it_is_told_to() {
     let (members, mut seen) = watch::channel(Arc::new(Members::alone(generation)));
     let (_groups, groups) = watch::channel(Vec::new());
     let (stop, stopped) = watch::channel(false);
+    let sightings = Sightings::default();
     let deps = MembershipDeps {
         generation,
         node: "a".into(),
@@ -296,6 +320,7 @@ async fn it_runs_on_a_thread_of_its_own_and_leaves_when_it_is_told_to() {
         membership: Arc::new(store.clone()),
         lease: Arc::clone(&lease),
         members,
+        sightings: sightings.clone(),
         groups,
         threads: Threads::Own,
         metrics: Arc::new(Metrics::new(Arc::clone(&kinds)).0),
@@ -308,6 +333,8 @@ async fn it_runs_on_a_thread_of_its_own_and_leaves_when_it_is_told_to() {
     lease.begun().await;
     assert!(lease.holds());
     seen.wait_for(|members| members.alive().len() == 1).await.unwrap();
+    let sighted = sightings.get().members;
+    assert!(sighted.len() == 1 && sighted[0].is_alive, "{sighted:?}");
     stop.send_replace(true);
     while kinds.membership.alive() > 0 {
         sleep(Duration::from_millis(1)).await;

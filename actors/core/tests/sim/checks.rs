@@ -6,13 +6,15 @@ use std::time::Duration;
 use mailhorn_core::mailbox::LockMode;
 use mailhorn_events::{EventId, Generation, Happened, Happening, MailboxId, MessageId, QuotaRoot};
 use mailhorn_pop3::Maildrop;
-use mailhorn_ports::{GroupStore, Key, ListenerOptions, MailStore, QuotaOwner, QuotaStore};
+use mailhorn_ports::{GroupStore, Key, ListenerOptions, MailStore, Membership, QuotaOwner, QuotaStore};
 
 use crate::cluster::{AtRest, GROUPS};
 use crate::listeners::{DEFAULTS, PERCENTS, Seen};
 
 /// Gives how many events the logs held.
 pub(crate) async fn check(rest: &AtRest) -> u64 {
+    nobody_was_taken_for_dead_who_trusted_its_lease(rest);
+    whoever_is_gone_was_adopted(rest).await;
     nothing_promised_is_lost(rest).await;
     let events = events(rest);
     for (name, ..) in GROUPS {
@@ -29,6 +31,19 @@ pub(crate) async fn check(rest: &AtRest) -> u64 {
     every_view_is_true(rest).await;
     every_watcher_is_right(rest).await;
     events.len() as u64
+}
+
+fn nobody_was_taken_for_dead_who_trusted_its_lease(rest: &AtRest) {
+    let net = rest.net.lock();
+    assert_eq!(net.wronged(), [], "logs were ended whose lease held");
+}
+
+/// Those that live are members, and nobody else is.
+async fn whoever_is_gone_was_adopted(rest: &AtRest) {
+    let members = rest.store.members().await.unwrap();
+    let members: BTreeSet<Generation> = members.into_iter().map(|member| member.generation).collect();
+    let alive = rest.nodes.iter().map(|(node, _)| node.generation).collect();
+    assert_eq!(members, alive);
 }
 
 async fn rows(rest: &AtRest, mailbox: MailboxId) -> BTreeSet<MessageId> {

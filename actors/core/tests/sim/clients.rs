@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mailhorn_core::log::{LogHandle, Outcome};
 use mailhorn_core::mailbox::{LockMode, Mailboxes};
 use mailhorn_events::{MailboxId, MessageId};
-use mailhorn_ports::memory::{MemoryStore, SeededRandom};
+use mailhorn_ports::memory::SeededRandom;
 use mailhorn_ports::{
     Account, Change, Delivery, Expunge, Ids, MailStore, Octets, Recipient, RecipientOutcome, Verdict,
 };
@@ -33,7 +33,7 @@ pub(crate) struct Client {
     pub(crate) log: LogHandle,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) ids: Ids,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Arc<dyn MailStore>,
     pub(crate) users: Arc<Vec<Arc<Account>>>,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) random: Arc<SeededRandom>,

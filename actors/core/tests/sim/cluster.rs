@@ -1,14 +1,16 @@
 //! The cluster: its nodes come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mailhorn_core::events::Registration;
 use mailhorn_core::events::contract::{Node, Options, World};
+use mailhorn_core::membership::NameError;
 use mailhorn_core::membership::SILENCE_MAX;
-use mailhorn_events::{MailboxId, Stamp};
+use mailhorn_core::supervisor::Fatal;
+use mailhorn_events::{Generation, MailboxId, Stamp};
 use mailhorn_listeners::quota::{QuotaThresholds, QuotaThresholdsDeps};
 use mailhorn_ports::memory::{MemoryRegistry, MemoryStore, MemoryTransport, NextCommit, Weather};
 use mailhorn_ports::{
@@ -20,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::clients::{Client, Ledger};
+use crate::gate::{Gate, SharedNet};
 use crate::listeners::{DEFAULTS, Member, PERCENTS, Seen, Watcher};
 use crate::swarm::{Swarm, What};
 
@@ -30,9 +33,12 @@ const REST_MAX: Duration = Duration::from_secs(600);
 
 struct Running {
     node: Node,
+    gate: Gate,
     watcher: Arc<Watcher>,
     _registration: Registration,
     clients: JoinHandle<()>,
+    /// Waits for what ends this life.
+    fatal: JoinHandle<()>,
 }
 
 pub(crate) struct Cluster {
@@ -46,6 +52,11 @@ pub(crate) struct Cluster {
     seen: BTreeMap<&'static str, Arc<Mutex<Seen>>>,
     is_away: Arc<AtomicBool>,
     slots: Mutex<Vec<Option<Running>>>,
+    net: SharedNet,
+    /// The logs that each node's process wrote in lives before this one.
+    ended: Mutex<Vec<BTreeSet<Generation>>>,
+    lost: AtomicU64,
+    adopted: AtomicU64,
     until: Instant,
     is_mended: AtomicBool,
 }
@@ -57,6 +68,11 @@ pub(crate) struct AtRest {
     pub(crate) users: Arc<Vec<Arc<Account>>>,
     pub(crate) ledger: Ledger,
     pub(crate) seen: BTreeMap<&'static str, Seen>,
+    pub(crate) net: SharedNet,
+    /// Lives that ended with their lease.
+    pub(crate) lost: u64,
+    /// Logs that were ended by others than their writers.
+    pub(crate) adopted: u64,
     _registrations: Vec<Registration>,
 }
 
@@ -82,6 +98,10 @@ impl Cluster {
             seen: names.collect(),
             is_away: Arc::default(),
             slots: Mutex::new((0..swarm.nodes).map(|_| None).collect()),
+            net: SharedNet::default(),
+            ended: Mutex::new(vec![BTreeSet::new(); swarm.nodes]),
+            lost: AtomicU64::new(0),
+            adopted: AtomicU64::new(0),
             until: Instant::now() + swarm.life,
             is_mended: AtomicBool::new(false),
             world,
@@ -101,51 +121,94 @@ impl Cluster {
     }
 
     async fn start_node(self: &Arc<Self>, slot: usize) {
-        // A node that finds no store at its start ends at once, and whoever runs it starts it again.
-        while self.store.highest_stamp().await.is_err() {
-            sleep(Duration::from_millis(50)).await;
-        }
-        let options = Options {
-            skew_micros: self.swarm.skews[slot],
-            ..Options::default()
-        };
-        let node = self.world.node_with(&format!("node-{slot}"), options).await;
+        let gate = Gate::new(slot, Arc::clone(&self.net));
+        let node = self.begin(slot, &gate).await;
         for (name, everywhere, dies) in GROUPS {
             if everywhere || slot < 2 {
-                self.join(&node, name, dies).await;
+                self.join(&node, &gate, name, dies).await;
             }
         }
         self.join_quota(&node).await;
         let user = slot % self.users.len();
         let mailbox = MailboxId::inbox(self.users[user].id);
-        let watcher = Arc::new(Watcher::new(mailbox, self.store.clone()));
+        let watcher = Arc::new(Watcher::new(mailbox, Arc::clone(&node.ports.mail)));
         let registration = node.listen(&watcher, &[Key::Mailbox(mailbox)]).await;
         watcher.read().await;
+        let running = Running {
+            clients: self.clients(&node, &gate),
+            fatal: self.wait_for_the_end(&node, &gate),
+            node,
+            gate,
+            watcher,
+            _registration: registration,
+        };
+        self.slots.lock()[slot] = Some(running);
+    }
+
+    /// A node that finds no store at its start ends at once, and whoever runs it starts it again.
+    async fn begin(&self, slot: usize, gate: &Gate) -> Node {
+        let name = format!("node-{slot}");
+        let options = Options {
+            skew_micros: self.swarm.skews[slot],
+            ..Options::default()
+        };
+        loop {
+            let mut ground = gate.ground(&self.world.ports);
+            ground.ended.clone_from(&self.ended.lock()[slot]);
+            match self.world.node_on(&name, options, ground).await {
+                Ok(node) => return node,
+                Err(NameError::Store(_)) => sleep(Duration::from_millis(50)).await,
+                Err(NameError::InUse { node, log }) => panic!("{node} is taken for another's, by {log}"),
+            }
+        }
+    }
+
+    fn clients(&self, node: &Node, gate: &Gate) -> JoinHandle<()> {
         let client = Client {
             log: node.log.clone(),
             mailboxes: node.mailboxes.clone(),
             ids: node.ids.clone(),
-            store: self.store.clone(),
+            store: Arc::clone(&node.ports.mail),
             users: Arc::clone(&self.users),
             ledger: Arc::clone(&self.ledger),
-            random: self.swarm.random(100 + slot as u64),
+            random: self.swarm.random(100 + gate.slot as u64),
         };
-        let (until, pause_ms_max) = (self.until, self.swarm.pause_ms_max);
-        let clients = actix_rt::spawn(async move {
+        let (until, pause_ms_max, gate) = (self.until, self.swarm.pause_ms_max, gate.clone());
+        actix_rt::spawn(async move {
             while Instant::now() < until {
                 sleep(Duration::from_millis(1 + client.random.below(pause_ms_max))).await;
                 client.act().await;
+                // Of a node that is held up one client at most has asked for something.
+                if gate.pass().await.is_err() {
+                    return;
+                }
             }
-        });
-        self.slots.lock()[slot] = Some(Running {
-            node,
-            watcher,
-            _registration: registration,
-            clients,
-        });
+        })
     }
 
-    async fn join(&self, node: &Node, name: &'static str, dies: u64) {
+    /// A node whose life has to end ends it, and begins another: in the same process if its lease was lost.
+    fn wait_for_the_end(self: &Arc<Self>, node: &Node, gate: &Gate) -> JoinHandle<()> {
+        let (this, fatal, log) = (Arc::clone(self), node.fatal(), node.generation);
+        let (gate, slot) = (gate.clone(), gate.slot);
+        actix_rt::spawn(async move {
+            let why = fatal.await;
+            // While it is held up it does nothing about it.
+            drop(gate.pass().await);
+            // Ending the node ends this task.
+            actix_rt::spawn(async move {
+                let before = this.ended.lock()[slot].clone();
+                this.end_node(slot, Duration::ZERO, false).await;
+                if why == Fatal::LeaseLost {
+                    this.lost.fetch_add(1, Ordering::SeqCst);
+                    let ended = &mut this.ended.lock()[slot];
+                    ended.extend(before);
+                    ended.insert(log);
+                }
+            });
+        })
+    }
+
+    async fn join(&self, node: &Node, gate: &Gate, name: &'static str, dies: u64) {
         let member = Arc::new(Member {
             seen: Arc::clone(&self.seen[name]),
             random: self.swarm.random(dies + 7),
@@ -153,6 +216,7 @@ impl Cluster {
             panics: self.swarm.panics,
             dies,
             is_away: Arc::clone(&self.is_away),
+            gate: gate.clone(),
         });
         let options = ListenerOptions {
             concurrency: 4,
@@ -164,7 +228,7 @@ impl Cluster {
     /// The listener that ships with the node runs here as it does there.
     async fn join_quota(&self, node: &Node) {
         let thresholds = QuotaThresholds::new(QuotaThresholdsDeps {
-            quota: Arc::new(self.store.clone()),
+            quota: Arc::clone(&node.ports.quota),
             writer: Arc::new(node.log.clone()),
             ids: node.ids.clone(),
             defaults: DEFAULTS,
@@ -225,9 +289,38 @@ impl Cluster {
                 // While the store is away it is not trimmed.
                 drop(self.store.maintain(retention).await);
             }
+            What::LateCommit(slot, by) => self.with_gate(slot, |gate| gate.make_next_commit_late(by)),
+            What::StoreAwayFor(slot, time) => self.for_a_while(slot, time, Gate::set_store_away),
+            What::Freeze(slot, time) => self.for_a_while(slot, time, Gate::freeze),
+            What::Cut(sides, time) => {
+                let sides = (0..self.swarm.nodes).map(|slot| (slot, sides >> slot & 1));
+                self.net.lock().cut(sides.collect());
+                actix_rt::spawn(async move {
+                    sleep(time).await;
+                    this.net.lock().cut(BTreeMap::new());
+                });
+            }
             What::Crash(slot, pause) => self.end_node(slot, pause, false).await,
             What::Stop(slot, pause) => self.end_node(slot, pause, true).await,
         }
+    }
+
+    fn with_gate(&self, slot: usize, act: impl FnOnce(&Gate)) {
+        if let Some(running) = &self.slots.lock()[slot] {
+            act(&running.gate);
+        }
+    }
+
+    /// Does something to a node, and takes it back after a while.
+    fn for_a_while(&self, slot: usize, time: Duration, set: fn(&Gate, bool)) {
+        self.with_gate(slot, |gate| {
+            set(gate, true);
+            let gate = gate.clone();
+            actix_rt::spawn(async move {
+                sleep(time).await;
+                set(&gate, false);
+            });
+        });
     }
 
     async fn end_node(self: &Arc<Self>, slot: usize, pause: Duration, cleanly: bool) {
@@ -235,11 +328,16 @@ impl Cluster {
             return;
         };
         running.clients.abort();
-        if cleanly {
+        running.fatal.abort();
+        let metrics = Arc::clone(&running.node.metrics);
+        if cleanly && !running.gate.is_frozen() {
             running.node.stop().await;
         } else {
+            running.gate.kill();
             running.node.crash().await;
         }
+        self.adopted.fetch_add(metrics.adoptions.get(), Ordering::SeqCst);
+        self.ended.lock()[slot].clear();
         let this = Arc::clone(self);
         actix_rt::spawn(async move {
             let back = Instant::now() + pause;
@@ -252,28 +350,17 @@ impl Cluster {
 
     /// Everything is mended; returns when all that listens has had all that happened.
     pub(crate) async fn come_to_rest(self: &Arc<Self>) -> AtRest {
-        self.is_mended.store(true, Ordering::SeqCst);
-        self.store.set_unavailable(false);
-        self.store.delay_commits(Duration::ZERO);
-        self.transport.set_weather(Weather::default());
-        self.registry.set_unavailable(false);
-        self.is_away.store(false, Ordering::SeqCst);
+        self.mend();
         let deadline = Instant::now() + REST_MAX;
-        while self.slots.lock().iter().any(Option::is_none) {
+        // Those that are held up wake when it is time.
+        while !self.is_whole() {
             assert!(Instant::now() < deadline, "not every node came back");
             sleep(Duration::from_millis(100)).await;
         }
         // Faults that were drawn late end, the dead are known to be dead, the fast path is trusted again.
         sleep(SILENCE_MAX * 3).await;
         self.is_away.store(false, Ordering::SeqCst);
-        loop {
-            let is_idle = self.slots.lock().iter().flatten().all(|running| {
-                let groups = running.node.bus.groups();
-                groups.iter().all(|group| group.status.is_idle())
-            });
-            if is_idle {
-                break;
-            }
+        while !(self.is_idle() && self.is_whole()) {
             assert!(
                 Instant::now() < deadline,
                 "the groups do not come to rest: {}",
@@ -282,9 +369,37 @@ impl Cluster {
             sleep(Duration::from_millis(500)).await;
         }
         sleep(SILENCE_MAX).await;
+        assert!(self.is_whole(), "a node ended when all was well");
+        self.at_rest()
+    }
+
+    fn mend(&self) {
+        self.is_mended.store(true, Ordering::SeqCst);
+        self.store.set_unavailable(false);
+        self.store.delay_commits(Duration::ZERO);
+        self.transport.set_weather(Weather::default());
+        self.registry.set_unavailable(false);
+        self.is_away.store(false, Ordering::SeqCst);
+        self.net.lock().cut(BTreeMap::new());
+    }
+
+    fn is_idle(&self) -> bool {
+        self.slots.lock().iter().flatten().all(|running| {
+            let groups = running.node.bus.groups();
+            groups.iter().all(|group| {
+                let status = &group.status;
+                status.lag() == 0 && status.parked == 0 && status.waiting == 0 && status.running == 0
+            })
+        })
+    }
+
+    fn at_rest(&self) -> AtRest {
         let running: Vec<Running> = self.slots.lock().iter_mut().filter_map(Option::take).collect();
+        let living = running.iter().map(|running| running.node.metrics.adoptions.get());
+        let adopted = self.adopted.load(Ordering::SeqCst) + living.sum::<u64>();
         let mut registrations = Vec::new();
         let nodes = running.into_iter().map(|running| {
+            running.fatal.abort();
             registrations.push(running._registration);
             (running.node, running.watcher)
         });
@@ -298,8 +413,18 @@ impl Cluster {
                 .iter()
                 .map(|(name, seen)| (*name, std::mem::take(&mut *seen.lock())))
                 .collect(),
+            net: Arc::clone(&self.net),
+            lost: self.lost.load(Ordering::SeqCst),
+            adopted,
             _registrations: registrations,
         }
+    }
+
+    /// Every node is there, and reaches what it needs.
+    fn is_whole(&self) -> bool {
+        let slots = self.slots.lock();
+        let mut slots = slots.iter();
+        slots.all(|slot| slot.as_ref().is_some_and(|running| running.gate.is_open()))
     }
 
     fn groups(&self) -> String {

@@ -8,9 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mailhorn_events::{EventId, Happened, Happening, MailboxId, MessageId, QuotaLimits, Stamp};
 use mailhorn_listeners::quota::QuotaDefaults;
-use mailhorn_ports::memory::{MemoryStore, SeededRandom};
+use mailhorn_ports::memory::SeededRandom;
 use mailhorn_ports::{Handled, Key, Listener, MailStore};
 use parking_lot::Mutex;
+
+use crate::gate::Gate;
 
 /// What listeners of one group saw, wherever they ran.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub(crate) struct Member {
     /// Calls one event in so many bad for good; 0: none.
     pub(crate) dies: u64,
     pub(crate) is_away: Arc<AtomicBool>,
+    pub(crate) gate: Gate,
 }
 
 impl Member {
@@ -51,6 +54,9 @@ impl Listener for Member {
         let slow = self.random.below(4);
         if slow > 0 {
             tokio::time::sleep(Duration::from_millis(slow)).await;
+        }
+        if let Err(gone) = self.gate.pass().await {
+            return Handled::NotNow(gone.to_string());
         }
         let is_bad = fails(self.bad) || Self::is_doomed(happened.id(), self.dies);
         let panics = fails(self.panics);
@@ -83,12 +89,12 @@ struct Belief {
 #[derive(Debug)]
 pub(crate) struct Watcher {
     pub(crate) mailbox: MailboxId,
-    store: MemoryStore,
+    store: Arc<dyn MailStore>,
     belief: Mutex<Belief>,
 }
 
 impl Watcher {
-    pub(crate) fn new(mailbox: MailboxId, store: MemoryStore) -> Self {
+    pub(crate) fn new(mailbox: MailboxId, store: Arc<dyn MailStore>) -> Self {
         Self {
             mailbox,
             store,

@@ -1,9 +1,10 @@
 //! Several nodes in one process, on one store, with faults: everything follows from one seed.
 //!
-//! A seed draws the cluster, what its clients do, and what goes wrong: commits whose outcome is unknown, a store that is away
-//! or slow, crashes, clean stops, clocks apart, listeners that fail, panic and wait, a way between nodes that loses, doubles,
-//! delays and reorders, a registry that is away or forgets. Then everything is mended, and within a bounded time the cluster
-//! must come to rest in a state that checkers outside the nodes hold against what was promised.
+//! A seed draws the cluster, what its clients do, and what goes wrong: commits whose outcome is unknown or that are done after
+//! their caller gave up, a store that is away for all or for one, or slow, crashes, clean stops, nodes that are held up until
+//! their log was ended and then wake, clocks apart, listeners that fail, panic and wait, a way between nodes that loses,
+//! doubles, delays, reorders and is cut, a registry that is away or forgets. Then everything is mended, and within a bounded
+//! time the cluster must come to rest in a state that checkers outside the nodes hold against what was promised.
 //!
 //! `MAILHORN_SIM_SECONDS=110` is the budget (10 unless set); `MAILHORN_SIM_SEED=7` runs one seed and says what it drew.
 
@@ -16,6 +17,8 @@
 mod checks;
 mod clients;
 mod cluster;
+mod gate;
+mod gated;
 mod listeners;
 mod swarm;
 
@@ -25,8 +28,19 @@ use cluster::Cluster;
 use mailhorn_core::events::contract::paused;
 use swarm::Swarm;
 
-/// Runs one seed; gives how many events the logs held.
-fn run(seed: u64) -> u64 {
+/// What seeds went through, for whoever asks whether they went through anything.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ran {
+    /// Events in the logs.
+    events: u64,
+    /// Lives that ended with their lease.
+    lost: u64,
+    /// Logs that were ended by others than their writers.
+    adopted: u64,
+}
+
+/// Runs one seed.
+fn run(seed: u64) -> Ran {
     let swarm = Swarm::draw(seed);
     if std::env::var_os("MAILHORN_SIM_SEED").is_some() {
         println!("{swarm:#?}");
@@ -36,14 +50,20 @@ fn run(seed: u64) -> u64 {
         // Where one seed is run twice in a process the first one's lines go on.
         lines.without_time().try_init().ok();
     }
-    let (told, events) = std::sync::mpsc::sync_channel(1);
+    let (told, ran) = std::sync::mpsc::sync_channel(1);
     paused(async move {
         let cluster = Cluster::start(swarm).await;
         cluster.live().await;
         let at_rest = cluster.come_to_rest().await;
-        told.send(checks::check(&at_rest).await).unwrap();
+        let events = checks::check(&at_rest).await;
+        let ran = Ran {
+            events,
+            lost: at_rest.lost,
+            adopted: at_rest.adopted,
+        };
+        told.send(ran).unwrap();
     });
-    events.recv().unwrap()
+    ran.recv().unwrap()
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -61,19 +81,24 @@ fn whatever_goes_wrong_nothing_promised_is_lost_and_everybody_who_listens_hears_
     let first = number("MAILHORN_SIM_FIRST").unwrap_or(1);
     let begun = std::time::Instant::now();
     let next = std::sync::atomic::AtomicU64::new(first);
-    let events = std::sync::atomic::AtomicU64::new(0);
+    let sum = std::sync::Mutex::new(Ran::default());
     std::thread::scope(|scope| {
         let worker = || {
             while begun.elapsed() < budget {
                 let seed = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 let ran = std::panic::catch_unwind(|| run(seed));
                 match ran {
-                    Ok(seen) => events.fetch_add(seen, std::sync::atomic::Ordering::SeqCst),
+                    Ok(ran) => {
+                        let mut sum = sum.lock().unwrap();
+                        sum.events += ran.events;
+                        sum.lost += ran.lost;
+                        sum.adopted += ran.adopted;
+                    }
                     Err(panic) => {
                         println!("failed: MAILHORN_SIM_SEED={seed} cargo test -p mailhorn-core --test sim");
                         std::panic::resume_unwind(panic);
                     }
-                };
+                }
             }
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -84,6 +109,9 @@ fn whatever_goes_wrong_nothing_promised_is_lost_and_everybody_who_listens_hears_
             }
         }
     });
-    let (seeds, events) = (next.into_inner() - first, events.into_inner());
-    println!("simulation: {seeds} seeds from {first} on, {events} events in their logs");
+    let (seeds, sum) = (next.into_inner() - first, sum.into_inner().unwrap());
+    println!(
+        "simulation: {seeds} seeds from {first} on, {} events in their logs, {} lives lost their lease, {} logs were adopted",
+        sum.events, sum.lost, sum.adopted
+    );
 }

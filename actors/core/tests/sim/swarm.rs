@@ -20,8 +20,16 @@ pub(crate) enum What {
     UnknownDone,
     /// The next commit's outcome is unknown, and it was not made.
     UnknownNotDone,
+    /// The next commit of this node is done so much later than it believes.
+    LateCommit(usize, Duration),
     /// The store is away for so long.
     StoreAway(Duration),
+    /// The store is away for this node for so long.
+    StoreAwayFor(usize, Duration),
+    /// This node is held up for so long: nothing of it goes on meanwhile.
+    Freeze(usize, Duration),
+    /// Nodes reach only those of their side for so long; the sides by the bits of the number.
+    Cut(u64, Duration),
     /// Commits take so long from now on.
     SlowCommits(Duration),
     /// A node is killed, and started again after so long.
@@ -62,8 +70,16 @@ pub(crate) struct Swarm {
 impl Swarm {
     pub(crate) fn draw(seed: u64) -> Self {
         let random = SeededRandom::new(seed);
-        let nodes = 1 + random.below(4) as usize;
-        let life = Duration::from_secs(5 + random.below(40));
+        let nodes = match random.below(8) {
+            few @ 0..2 => 1 + few as usize,
+            _ => 3 + random.below(3) as usize,
+        };
+        // Some live long enough to see a node wake after its log was ended. Seeds find more than many events do.
+        let (life, pause_ms_max) = match random.below(3) {
+            0 => (65 + random.below(40), 300 + random.below(600)),
+            _ => (5 + random.below(40), 50 + random.below(400)),
+        };
+        let life = Duration::from_secs(life);
         let count = random.below(25);
         let mut faults: Vec<Fault> = (0..count).map(|_| fault(&random, nodes, life)).collect();
         faults.sort_by_key(|fault| fault.at);
@@ -76,7 +92,7 @@ impl Swarm {
                 _ => Fanout::Broadcast,
             },
             life,
-            pause_ms_max: 10 + random.below(300),
+            pause_ms_max,
             skews: (0..nodes)
                 .map(|_| random.below(4_000_000) as i64 - 2_000_000)
                 .collect(),
@@ -97,10 +113,14 @@ impl Swarm {
 fn fault(random: &SeededRandom, nodes: usize, life: Duration) -> Fault {
     let millis = |least: u64, range: u64| Duration::from_millis(least + random.below(range));
     let node = random.below(nodes as u64) as usize;
-    let what = match random.below(11) {
+    let what = match random.below(17) {
         0 => What::UnknownDone,
         1 => What::UnknownNotDone,
-        2 => What::StoreAway(millis(10, 4_000)),
+        2 => What::StoreAway(match random.below(4) {
+            // Long enough for every lease.
+            0 => millis(5_000, 20_000),
+            _ => millis(10, 4_000),
+        }),
         3 => What::SlowCommits(millis(0, 200)),
         4 | 5 => What::Crash(node, millis(0, 45_000)),
         6 => What::Stop(node, millis(0, 20_000)),
@@ -114,6 +134,10 @@ fn fault(random: &SeededRandom, nodes: usize, life: Duration) -> Fault {
             _ => What::RegistryAway(millis(10, 40_000)),
         },
         9 => What::BackEndAway(millis(10, 20_000)),
+        10 => What::LateCommit(node, millis(1, 40_000)),
+        11 => What::StoreAwayFor(node, millis(10, 45_000)),
+        12 | 13 => What::Freeze(node, millis(40_000, 50_000)),
+        14 | 15 => What::Cut(random.below(1 << nodes), millis(10, 40_000)),
         _ => What::Trim,
     };
     Fault {

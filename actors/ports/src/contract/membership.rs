@@ -191,3 +191,24 @@ pub async fn adopting_one_log_ends_no_other<S: MailStore + Directory + Membershi
     assert_eq!(two.numbers(two.generation).await, [1, 2]);
     assert_eq!(two.list(&ann, 9).await.len(), 4);
 }
+
+/// Left or adopted.
+pub async fn a_log_says_where_it_was_ended_and_one_that_goes_on_says_nothing<
+    S: MailStore + Directory + Membership,
+>(
+    store: &S,
+) {
+    let (left, dead, living) = (
+        writer(store, 1, 1).await.0.generation,
+        writer(store, 2, 2).await.0.generation,
+        writer(store, 3, 1).await.0.generation,
+    );
+    store.leave(left).await.unwrap();
+    let end = store.adopt(dead).await.unwrap();
+    assert_eq!(
+        store.sealed(left).await.unwrap(),
+        Some(store.log_end(left).await.unwrap())
+    );
+    assert_eq!(store.sealed(dead).await.unwrap(), Some(end));
+    assert_eq!(store.sealed(living).await.unwrap(), None);
+}

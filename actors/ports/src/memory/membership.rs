@@ -29,6 +29,11 @@ impl Membership for MemoryStore {
         Ok(self.0.lock().members.values().cloned().collect())
     }
 
+    async fn sealed(&self, generation: Generation) -> Result<Option<u64>, StoreError> {
+        self.available()?;
+        Ok(self.0.lock().seals.get(&generation).copied())
+    }
+
     /// Changes are whole here as soon as they are in the log, so there is nothing to do again.
     async fn adopt(&self, generation: Generation) -> Result<u64, StoreError> {
         self.available()?;

@@ -17,8 +17,8 @@ use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_embedded::{EmbeddedStore, Surroundings};
 use mailhorn_events::{Event, Happened, Happening, MailboxId};
 use mailhorn_ports::{
-    Account, Change, Clock, Credentials, Delivery, Directory, GroupName, GroupStore, Handled, Ids, Listener,
-    ListenerOptions, MailStore, NewAccount, Octets, Random, Recipient, Scope, Verdict,
+    Account, Change, Clock, Credentials, Delivery, Directory, Forever, GroupName, GroupStore, Handled, Ids,
+    Listener, ListenerOptions, MailStore, NewAccount, Octets, Random, Recipient, Scope, Verdict,
 };
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -128,11 +128,11 @@ impl Rig {
         };
         let (handle, queue) = log::queue(&options, Arc::clone(&kinds.log), Arc::clone(&metrics));
         let deps = LogDeps {
-            lease: Arc::new(mailhorn_ports::Forever),
             store: Arc::clone(&mail),
             dispatch: dispatch.clone(),
             ids: ids.clone(),
             generation,
+            lease: Arc::new(Forever),
             options,
             metrics: Arc::clone(&metrics),
             kind: Arc::clone(&kinds.log),

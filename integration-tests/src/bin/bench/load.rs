@@ -170,8 +170,8 @@ where
 /// What the clients of a run have done so far, and whether it goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    done: Cell<u64>,
-    octets: Cell<u64>,
+    pub(crate) done: Cell<u64>,
+    pub(crate) octets: Cell<u64>,
     is_over: Cell<bool>,
 }
 

@@ -180,3 +180,17 @@ fn flags_come_before_the_environment_and_the_environment_before_the_file() {
         assert!(shown.contains(part), "{part} is not in: {shown}");
     }
 }
+
+#[test]
+fn the_settings_that_deploy_ships_for_a_cluster_are_in_order() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kubernetes/mailhorn.toml");
+    let mut command = std::process::Command::new(mailhorn_integration_tests::binary());
+    crate::kit::without_settings(&mut command);
+    // What a pod has from its name and from the Secret.
+    command
+        .env("MAILHORN__NODE__NAME", "mailhorn-0")
+        .env("MAILHORN__REDIS__URL", "redis://:change-me@redis:6379")
+        .env("MAILHORN__STORE__BACKEND", "cassandra")
+        .args(["config", "check", "--config", file]);
+    crate::kit::run(command);
+}

@@ -17,6 +17,7 @@ use mailhorn_ports::{Forever, Ids, MailStore};
 use tokio::sync::{mpsc, watch};
 
 use crate::operations::Operations;
+use crate::operations::cluster::ClusterOperations;
 use crate::operations::listening::EventOperations;
 use crate::operations::tests::operations;
 
@@ -29,9 +30,13 @@ pub(super) struct World {
     pub(super) drain: Drain,
     pub(super) watch: DrainWatch,
     pub(super) generation: Generation,
+    pub(super) dispatch: Dispatch,
+    pub(super) kinds: Arc<Kinds>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) supervisor: Addr<Supervisor>,
+    pub(super) members: watch::Sender<Arc<Members>>,
     log: LogHandle,
     ids: Ids,
-    _members: watch::Sender<Arc<Members>>,
 }
 
 impl World {
@@ -73,22 +78,23 @@ impl World {
         };
         actix_rt::spawn(async move { log::work(&deps, &queue).await });
         let (fatal, _) = mpsc::channel(1);
+        let supervisor = Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start();
         let (members, watched) = watch::channel(Arc::new(Members::alone(generation)));
         let bus = EventBus::new(BusDeps {
             mail: shared,
             store: Arc::new(store.clone()),
-            dispatch,
+            dispatch: dispatch.clone(),
             log: log.clone(),
             ids: ids.clone(),
             generation,
             node: "node".parse().unwrap(),
             members: watched,
-            supervisor: Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start(),
+            supervisor: supervisor.clone(),
             home: Arbiter::current(),
             threads: Threads::Shared,
             retention: Duration::from_secs(3_600),
-            metrics,
-            kinds,
+            metrics: Arc::clone(&metrics),
+            kinds: Arc::clone(&kinds),
         });
         let (drain, watch) = drain::drain();
         let feed = FeedOptions {
@@ -103,9 +109,13 @@ impl World {
             drain,
             watch,
             generation,
+            dispatch,
+            kinds,
+            metrics,
+            supervisor,
+            members,
             log,
             ids,
-            _members: members,
         }
     }
 
@@ -114,6 +124,16 @@ impl World {
             writer: Arc::new(self.log.clone()),
             ids: self.ids.clone(),
             ..operations(&self.store)
+        }
+    }
+
+    /// Of a node that is alone.
+    pub(super) fn cluster(&self) -> ClusterOperations {
+        ClusterOperations {
+            node: "node".into(),
+            generation: self.generation,
+            cluster: None,
+            events: self.events(),
         }
     }
 

@@ -9,6 +9,16 @@ macro_rules! choice {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$variant_doc])* $variant,)* }
 
+        impl $name {
+            /// The settings' word for it.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
         impl Value for $name {
             fn allowed() -> String {
                 [$(concat!("\"", $word, "\"")),*].join(" or ")
@@ -22,9 +32,7 @@ macro_rules! choice {
             }
 
             fn to_toml(&self) -> String {
-                match self {
-                    $(Self::$variant => quoted($word),)*
-                }
+                quoted(self.word())
             }
         }
     };

@@ -12,12 +12,14 @@ use tokio::task::JoinHandle;
 
 use super::world::{ClusterPorts, Ground, Options, Ports, fast, group};
 use crate::events::{
-    BusDeps, Dispatch, EventBus, Exchange, ExchangeDeps, ExchangeParts, Members, RegisteredGroup,
+    BusDeps, Dispatch, EventBus, Exchange, ExchangeDeps, ExchangeParts, Members, Prober, RegisteredGroup,
     Registration, Threads,
 };
 use crate::log::{self, LogDeps, LogError, LogHandle, LogOptions, Outcome};
 use crate::mailbox::Mailboxes;
-use crate::membership::{FormerLives, MembershipDeps, MembershipParts, NameError, check_name};
+use crate::membership::{
+    FormerLives, LogLease, MembershipDeps, MembershipParts, NameError, Sightings, check_name,
+};
 use crate::metrics::Metrics;
 use crate::observe::Kinds;
 use crate::supervisor::{Fatal, Supervise, Supervisor};
@@ -48,9 +50,11 @@ pub struct Node {
     pub kinds: Arc<Kinds>,
     pub metrics: Arc<Metrics>,
     pub ports: Ports,
+    /// `None`: it is alone.
+    pub prober: Option<Prober>,
     members: watch::Receiver<Arc<Members>>,
     log_task: JoinHandle<()>,
-    fatal: Mutex<mpsc::Receiver<Fatal>>,
+    fatal: Arc<Mutex<mpsc::Receiver<Fatal>>>,
     exchange_stop: watch::Sender<bool>,
     membership_stop: watch::Sender<bool>,
 }
@@ -93,24 +97,13 @@ impl Node {
         let (exchange_stop, stopped) = watch::channel(false);
         let (membership_stop, membership_stopped) = watch::channel(false);
         let mut log_lease: Arc<dyn Lease> = Arc::new(Forever);
+        let mut prober = None;
         if let Some(cluster) = &parts.ports.cluster {
-            let deps = MembershipDeps {
-                generation,
-                node: name.to_owned(),
-                former,
-                membership: Arc::clone(&parts.ports.membership),
-                lease: Arc::clone(&lease),
-                members: members_sender,
-                groups: bus.local_groups(),
-                threads: Threads::Shared,
-                metrics: Arc::clone(&parts.metrics),
-                kind: Arc::clone(&parts.kinds.membership),
-            };
+            let deps = parts.membership(former, &lease, members_sender, &bus);
             let child = MembershipParts::new(deps, membership_stopped).supervise();
             supervisor.send(child).await.expect("the supervisor lives");
-            parts
-                .start_exchange(&supervisor, cluster, members.clone(), stopped)
-                .await;
+            let exchange = parts.start_exchange(&supervisor, cluster, members.clone(), stopped);
+            prober = Some(exchange.await);
             log_lease = lease.clone();
             lease.begun().await;
         }
@@ -126,18 +119,19 @@ impl Node {
             kinds: parts.kinds,
             metrics: parts.metrics,
             ports: parts.ports,
+            prober,
             members,
             log_task,
-            fatal: Mutex::new(fatal),
+            fatal: Arc::new(Mutex::new(fatal)),
             exchange_stop,
             membership_stop,
         })
     }
 
-    /// Returns when this life has to end, and why.
-    pub async fn fatal(&self) -> Fatal {
-        let why = self.fatal.lock().await.recv().await;
-        why.expect("the supervisor lives")
+    /// Resolves when this life has to end, and why.
+    pub fn fatal(&self) -> impl Future<Output = Fatal> + 'static {
+        let fatal = Arc::clone(&self.fatal);
+        async move { fatal.lock().await.recv().await.expect("the supervisor lives") }
     }
 
     /// Announces an event; it is durable then.
@@ -392,6 +386,28 @@ impl NodeParts {
         })
     }
 
+    fn membership(
+        &self,
+        former: FormerLives,
+        lease: &Arc<LogLease>,
+        members: watch::Sender<Arc<Members>>,
+        bus: &EventBus,
+    ) -> MembershipDeps {
+        MembershipDeps {
+            generation: self.generation,
+            node: self.name.clone(),
+            former,
+            membership: Arc::clone(&self.ports.membership),
+            lease: Arc::clone(lease),
+            members,
+            sightings: Sightings::default(),
+            groups: bus.local_groups(),
+            threads: Threads::Shared,
+            metrics: Arc::clone(&self.metrics),
+            kind: Arc::clone(&self.kinds.membership),
+        }
+    }
+
     fn start_log(&self, lease: Arc<dyn Lease>, fatal: mpsc::Sender<Fatal>) -> JoinHandle<()> {
         let deps = LogDeps {
             store: Arc::clone(&self.ports.mail),
@@ -421,7 +437,7 @@ impl NodeParts {
         cluster: &ClusterPorts,
         members: watch::Receiver<Arc<Members>>,
         stop: watch::Receiver<bool>,
-    ) {
+    ) -> Prober {
         let deps = ExchangeDeps {
             generation: self.generation,
             registry: Arc::clone(&cluster.registry),
@@ -434,6 +450,7 @@ impl NodeParts {
             kind: Arc::clone(&self.kinds.exchange),
         };
         let parts = ExchangeParts::new(deps, stop);
+        let prober = parts.prober();
         let child = Supervise {
             child: "exchange".into(),
             kind: Arc::clone(&self.kinds.exchange),
@@ -443,5 +460,6 @@ impl NodeParts {
             }),
         };
         supervisor.send(child).await.expect("the supervisor lives");
+        prober
     }
 }

@@ -11,7 +11,7 @@ use mailhorn_ports::memory::{
     ManualClock, MemoryRegistry, MemoryStore, MemoryTransport, SeededRandom, TokioUptime,
 };
 use mailhorn_ports::{
-    GroupName, GroupStore, Key, ListenerOptions, MailStore, Membership, Registry, Transport,
+    GroupName, GroupStore, Key, ListenerOptions, MailStore, Membership, QuotaStore, Registry, Transport,
 };
 use uuid::Uuid;
 
@@ -39,6 +39,7 @@ pub fn paused(test: impl Future<Output = ()> + 'static) {
 pub struct Ports {
     pub mail: Arc<dyn MailStore>,
     pub groups: Arc<dyn GroupStore>,
+    pub quota: Arc<dyn QuotaStore>,
     pub membership: Arc<dyn Membership>,
     /// `None`: one node alone.
     pub cluster: Option<ClusterPorts>,
@@ -131,6 +132,7 @@ impl World {
         let ports = Ports {
             mail: Arc::new(memory.clone()),
             groups: Arc::new(memory.clone()),
+            quota: Arc::new(memory.clone()),
             membership: Arc::new(memory.clone()),
             cluster,
             memory,

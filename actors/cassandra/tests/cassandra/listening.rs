@@ -1,9 +1,5 @@
 //! Several processes on one keyspace: what groups of listeners leave there, and what accounts and domains hold.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where the store does")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +11,7 @@ use mailhorn_ports::{
     QuotaStore, Random, Retention,
 };
 
-use support::{Chance, Slot, Wall, surroundings};
+use crate::support::{self, Chance, Slot, Wall, surroundings};
 
 /// A clock that is behind by as much as a node may be.
 #[derive(Debug)]

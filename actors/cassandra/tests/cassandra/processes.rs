@@ -1,9 +1,5 @@
 //! Several processes on one keyspace: what one wrote another reads, and what one left undone another does.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where the store does")]
-
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,10 +7,10 @@ use mailhorn_cassandra::{CassandraStore, Surroundings};
 use mailhorn_events::{MailboxId, MessageId};
 use mailhorn_ports::contract::World;
 use mailhorn_ports::{
-    Account, Change, Clock, CommitError, Lease, MailStore, MemberRow, Membership, NoteKey, RecipientOutcome,
+    Account, Change, CommitError, Lease, MailStore, MemberRow, Membership, NoteKey, RecipientOutcome,
 };
 
-use support::{Slot, surroundings};
+use crate::support::{self, Slot, surroundings};
 
 /// A lease that a test takes away.
 #[derive(Debug)]

@@ -1,9 +1,5 @@
 //! The contract suites, on a real Cassandra.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where the store does")]
-
-mod support;
-
 mod mail {
     mailhorn_ports::mail_store_contract!(crate::support::empty().await);
 }
