@@ -1,5 +1,7 @@
 //! The way to the server: statements are prepared once, go to a replica of the near centre, and end by our own deadline.
 
+mod making;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,12 +33,13 @@ use cdrs_tokio::transport::{TransportRustls, TransportTcp};
 use mailhorn_ports::{Clock, Random, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use uuid::Builder;
 
 use crate::options::{CLOCK_SKEW_MAX, Options};
 use crate::schema;
 use crate::statements::{Class, Statement};
 use crate::values::{Bind, Row};
+
+use making::{make_schema, wait_for_agreement};
 
 /// How often an idempotent statement is asked at most.
 const TRIES_MAX: u32 = 4;
@@ -44,8 +47,6 @@ const TRIES_MAX: u32 = 4;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long the servers have to answer at a start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// The pause between two looks whether another node has made the schema.
-const SCHEMA_PAUSE: Duration = Duration::from_millis(200);
 /// Connections to each server.
 const CONNECTIONS: usize = 2;
 
@@ -268,10 +269,12 @@ impl Servers {
         check_clock(&driver, clock).await?;
         let made = driver.query(&schema::keyspace(options)).await;
         made.map_err(|error| OpenError::Schema(error.to_string()))?;
+        wait_for_agreement(&driver).await?;
         let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::TheKeyspace))
             .await
             .map_err(late)??;
         make_schema(&driver, options, random).await?;
+        wait_for_agreement(&driver).await?;
         let mut prepared = Vec::with_capacity(Statement::ALL.len());
         for statement in Statement::ALL {
             let result = driver.prepare(statement.cql()).await;
@@ -497,65 +500,6 @@ async fn check_clock(driver: &Driver, clock: &dyn Clock) -> Result<(), OpenError
         });
     }
     Ok(())
-}
-
-/// Makes the tables, as far as they are missing. Two nodes may do so at once (see [`schema`]).
-async fn make_schema(driver: &Driver, options: &Options, random: &dyn Random) -> Result<(), OpenError> {
-    let failed = |error: DriverError| OpenError::Schema(error.to_string());
-    for statement in schema::statements(schema::LOCK, options) {
-        driver.query(&statement).await.map_err(failed)?;
-    }
-    let mut holder = [0; 16];
-    random.fill(&mut holder);
-    let holder = Builder::from_random_bytes(holder).into_uuid();
-    let deadline = Instant::now() + schema::LOCK_TTL.saturating_mul(2);
-    loop {
-        let missing = missing_versions(driver).await?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let taken = format!(
-            "INSERT INTO schema_lock (part, holder) VALUES (0, {holder}) IF NOT EXISTS USING TTL {}",
-            schema::LOCK_TTL.as_secs()
-        );
-        let taken = ask_text(driver, &taken)
-            .await?
-            .first()
-            .is_some_and(|row| row.flag(0));
-        if taken {
-            for (version, file) in missing {
-                for statement in schema::statements(file, options) {
-                    driver.query(&statement).await.map_err(failed)?;
-                }
-                let note = format!("INSERT INTO schema_versions (part, version) VALUES (0, {version})");
-                driver.query(&note).await.map_err(failed)?;
-                tracing::info!(version, keyspace = options.keyspace, "the schema was made");
-            }
-            ask_text(
-                driver,
-                &format!("DELETE FROM schema_lock WHERE part = 0 IF holder = {holder}"),
-            )
-            .await?;
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(OpenError::Schema(
-                "another node holds the lock and does not finish".into(),
-            ));
-        }
-        sleep(SCHEMA_PAUSE).await;
-    }
-}
-
-/// The versions that are still to be made.
-async fn missing_versions(driver: &Driver) -> Result<Vec<(i32, &'static str)>, OpenError> {
-    let rows = ask_text(driver, "SELECT version FROM schema_versions WHERE part = 0").await?;
-    let made: Result<Vec<i32>, StoreError> = rows.iter().map(|row| row.small(0)).collect();
-    let made = made.map_err(|error| OpenError::Schema(error.to_string()))?;
-    let missing = schema::VERSIONS
-        .iter()
-        .filter(|(version, _)| !made.contains(version));
-    Ok(missing.copied().collect())
 }
 
 #[cfg(test)]
