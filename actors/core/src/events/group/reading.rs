@@ -8,7 +8,8 @@ use mailhorn_ports::{Cursor, Letter, LogEntry, StoreError, Unreadable};
 use tokio::time::Instant;
 
 use super::{
-    FOREIGN_POLL_PAUSE, Followed, READ_RECORDS_MAX, REBUILD_TIMEOUT, Stop, WAITING_EVENTS_MAX, Worker,
+    ENDED_POLL_PAUSE, FOREIGN_POLL_PAUSE, Followed, READ_RECORDS_MAX, REBUILD_TIMEOUT, Stop,
+    WAITING_EVENTS_MAX, Worker,
 };
 use crate::events::attempt::{bounded, handles};
 use crate::events::call::opened;
@@ -105,9 +106,10 @@ impl Worker {
 
     /// Reads some of a log. Whether there may be more right away.
     pub(super) async fn read_log(&mut self, log: Generation) -> Result<bool, StoreError> {
-        let (me, is_alone) = {
+        let (me, is_alone, is_written) = {
             let members = self.deps.members.borrow();
-            (members.me(), members.alive().is_empty())
+            let is_written = members.alive().iter().any(|member| member.generation == log);
+            (members.me(), members.alive().is_empty(), is_written)
         };
         let Some(followed) = self.lines.get_mut(&log) else {
             return Ok(false);
@@ -143,7 +145,12 @@ impl Worker {
             && !full
             && let Some(followed) = self.lines.get_mut(&log)
         {
-            followed.poll_at = (!is_alone).then(|| Instant::now() + FOREIGN_POLL_PAUSE);
+            let pause = if is_written {
+                FOREIGN_POLL_PAUSE
+            } else {
+                ENDED_POLL_PAUSE
+            };
+            followed.poll_at = (!is_alone).then(|| Instant::now() + pause);
         }
         Ok(full)
     }
