@@ -19,6 +19,8 @@ const LISTENERS: [&str; 5] = [
     "pop3.listen_tls",
     "admin.listen",
 ];
+/// What is shown of each node's log where a run fails.
+const LAST_LINES: usize = 60;
 /// How long a cluster may take to come to something: it waits up to half a minute before it believes that a node is gone.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -136,6 +138,20 @@ impl Cluster {
                 "nobody has adopted the log {log}"
             );
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            let log = node.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            println!("node {number} said at last:\n{}", last.join("\n"));
         }
     }
 }
