@@ -47,7 +47,7 @@ pub const GATHER_PAUSE: Duration = Duration::from_millis(5);
 /// How often a log that another process writes is looked at, if nothing says that there is something new.
 pub const FOREIGN_POLL_PAUSE: Duration = Duration::from_secs(1);
 /// The same for a log whose writer is no member: it has ended, or is that of a command, which writes a moment and is gone.
-pub const ENDED_POLL_PAUSE: Duration = Duration::from_secs(60);
+const ENDED_POLL_PAUSE: Duration = Duration::from_secs(60);
 /// Records by which a listener of mode `sync` may lag before replies no longer wait for it.
 const SYNC_LAG_RECORDS_MAX: u64 = 1_024;
 /// Parked events with which a group that is stopped for their number parks no more.
