@@ -73,7 +73,7 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Statements under way at a time; others wait for their turn.
     pub requests_max: usize,
-    /// How long log records are kept; see [`Options::log_ttl_seconds`].
+    /// How long log records are kept: Cassandra forgets them by itself after that.
     pub retention: Duration,
     /// How long notes of deliveries count.
     pub duplicate_window: Duration,
