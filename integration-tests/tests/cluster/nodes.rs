@@ -52,6 +52,8 @@ impl Cluster {
         let redis = RedisServer::start();
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(NODES * LISTENERS.len());
+        // All of them, for a life that begins while the first is away needs another.
+        let servers: Vec<String> = (1..=replicas).map(|n| format!("127.0.0.{n}:9042")).collect();
         let builders: Vec<NodeBuilder> = ports
             .chunks(LISTENERS.len())
             .zip(1..)
@@ -60,6 +62,7 @@ impl Cluster {
                     .data_dir(dir.path().join(format!("node{number}")))
                     .setting("node.name", format!("node{number}"))
                     .setting("store.backend", "cassandra")
+                    .setting("cassandra.contact_points", servers.join(","))
                     .setting("cassandra.replication", replicas)
                     .setting("redis.url", redis.url());
                 let listen = LISTENERS.iter().zip(ports);

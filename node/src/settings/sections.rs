@@ -66,7 +66,8 @@ section!(
     /// Apache Cassandra 5, where `store.backend` is `cassandra`. What a `250` means then: a quorum of the replicas in the
     /// local data centre has the message in its commit log.
     Cassandra {
-        /// Servers to ask first; all others are learnt from them.
+        /// Servers to ask first; all others are learnt from them. Name several: a node that begins while one is away needs
+        /// another.
         contact_points: Vec<HostPort> = "127.0.0.1:9042";
         /// The data centre that is near. Only its servers are asked.
         datacenter: Centre = "dc1";
