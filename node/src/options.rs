@@ -8,7 +8,7 @@ use mailhorn_core::events::FeedOptions;
 use mailhorn_core::quota::QuotaOptions;
 use mailhorn_embedded::Options as StoreOptions;
 use mailhorn_events::QuotaLimits;
-use mailhorn_ports::ListenerOptions;
+use mailhorn_ports::{ListenerOptions, QuotaDefaults};
 use mailhorn_smtp::Address;
 
 use crate::settings::value::ByteSize;
@@ -68,12 +68,20 @@ impl Settings {
         }
     }
 
+    /// The limits of owners for whom none were set.
+    #[must_use]
+    pub fn quota_defaults(&self) -> QuotaDefaults {
+        QuotaDefaults {
+            user: self.user_limits(),
+            domain: self.domain_limits(),
+        }
+    }
+
     /// Of whoever asks whether mail fits.
     #[must_use]
     pub fn quota_options(&self) -> QuotaOptions {
         QuotaOptions {
-            user_default: self.user_limits(),
-            domain_default: self.domain_limits(),
+            defaults: self.quota_defaults(),
             refresh: self.quota.refresh,
             cached_max: count(self.store.accounts_cached),
         }

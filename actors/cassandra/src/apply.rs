@@ -2,8 +2,6 @@
 //!
 //! Every write has the record's stamp, so doing it twice is doing it once, in whatever order.
 
-use std::sync::Arc;
-
 use futures_util::future::try_join_all;
 use mailhorn_events::{Added, Event, Happening, MailboxId, MessageId, Record, Stamp};
 use mailhorn_ports::{Clock, QuotaOwner, StoreError};
@@ -21,11 +19,9 @@ const REMOVALS_MAX: usize = 10_000;
 pub(crate) async fn apply(
     cql: &dyn Cql,
     clock: &dyn Clock,
-    records: &[Arc<Record>],
+    records: impl Iterator<Item = &Record>,
 ) -> Result<(), StoreError> {
-    let events = records
-        .iter()
-        .flat_map(|record| record.events.iter().map(|event| (record.stamp, event)));
+    let events = records.flat_map(|record| record.events.iter().map(|event| (record.stamp, event)));
     try_join_all(events.map(|(stamp, event)| apply_event(cql, clock, stamp, event))).await?;
     Ok(())
 }

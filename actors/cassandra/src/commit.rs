@@ -14,7 +14,7 @@ use mailhorn_ports::{
     StoreError, Verdict, ViewRow,
 };
 
-use crate::notes::Notes;
+use crate::notes::{Notes, Taken};
 use crate::packed::PlacedNote;
 use crate::quota;
 use crate::session::Cql;
@@ -26,9 +26,10 @@ use crate::view;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decided {
     pub(crate) committed: Committed,
-    pub(crate) notes: Vec<PlacedNote>,
-    /// Deliveries of the group that somebody got, by their place in it, in order.
-    pub(crate) stored: Vec<usize>,
+    /// The notes of deliveries, for the log and for this process.
+    pub(crate) notes: Vec<(PlacedNote, Taken)>,
+    /// Deliveries of the group that somebody got: their place in it, in order, and their record's among the records.
+    pub(crate) stored: Vec<(usize, usize)>,
 }
 
 /// What is read before a group is decided.
@@ -46,6 +47,43 @@ pub(crate) struct Facts {
     announced: BTreeMap<QuotaOwner, u8>,
 }
 
+/// What the changes of a group speak of.
+#[derive(Debug, Default)]
+struct Named {
+    accounts: BTreeSet<AccountId>,
+    notes: BTreeSet<(MailboxId, NoteKey)>,
+    messages: BTreeMap<MailboxId, BTreeSet<MessageId>>,
+    owners: BTreeSet<QuotaOwner>,
+}
+
+impl Named {
+    fn of(changes: &[Change]) -> Self {
+        let mut named = Self::default();
+        for change in changes {
+            match change {
+                Change::Deliver(delivery) => {
+                    for recipient in &delivery.recipients {
+                        named.accounts.insert(recipient.account);
+                        named
+                            .notes
+                            .extend(recipient.note.map(|note| (recipient.mailbox, note)));
+                    }
+                }
+                Change::Expunge(expunge) => {
+                    let messages = named.messages.entry(expunge.mailbox).or_default();
+                    messages.extend(&expunge.messages);
+                }
+                Change::Announce(announce) => {
+                    let owners = announce.threshold.iter().map(|threshold| threshold.owner.clone());
+                    named.owners.extend(owners);
+                }
+                Change::ForgetNotes(_) | Change::KeepNotes(_) => {}
+            }
+        }
+        named
+    }
+}
+
 impl Facts {
     pub(crate) async fn read(
         cql: &dyn Cql,
@@ -53,30 +91,7 @@ impl Facts {
         group: &Group,
         uploaded: BTreeMap<MessageId, u32>,
     ) -> Result<Self, StoreError> {
-        let mut accounts = BTreeSet::new();
-        let mut keys = BTreeSet::new();
-        let mut owners = BTreeSet::new();
-        let mut named: BTreeMap<MailboxId, BTreeSet<MessageId>> = BTreeMap::new();
-        for change in &group.changes {
-            match change {
-                Change::Deliver(delivery) => {
-                    for recipient in &delivery.recipients {
-                        accounts.insert(recipient.account);
-                        keys.extend(recipient.note.map(|note| (recipient.mailbox, note)));
-                    }
-                }
-                Change::Expunge(expunge) => {
-                    named
-                        .entry(expunge.mailbox)
-                        .or_default()
-                        .extend(&expunge.messages);
-                }
-                Change::Announce(announce) => {
-                    owners.extend(announce.threshold.iter().map(|threshold| threshold.owner.clone()));
-                }
-                Change::ForgetNotes(_) | Change::KeepNotes(_) => {}
-            }
-        }
+        let named = Named::of(&group.changes);
         let lives = |account: AccountId| async move {
             let rows = cql.run(Statement::AccountLives, vec![uuid(account.0)]).await?;
             Ok::<_, StoreError>((!rows.is_empty()).then_some(account))
@@ -97,10 +112,10 @@ impl Facts {
             Ok::<_, StoreError>((owner, percent))
         };
         let (living, noted, rows, announced) = try_join4(
-            try_join_all(accounts.into_iter().map(lives)),
-            try_join_all(keys.into_iter().map(noted)),
-            try_join_all(named.into_iter().map(found)),
-            try_join_all(owners.into_iter().map(announced)),
+            try_join_all(named.accounts.into_iter().map(lives)),
+            try_join_all(named.notes.into_iter().map(noted)),
+            try_join_all(named.messages.into_iter().map(found)),
+            try_join_all(named.owners.into_iter().map(announced)),
         )
         .await?;
         Ok(Self {
@@ -162,7 +177,8 @@ impl Deciding {
             .iter()
             .map(|recipient| self.outcome(delivery, recipient))
             .collect();
-        let record = u32::try_from(self.decided.committed.records.len()).unwrap_or(u32::MAX);
+        let place_of_record = self.decided.committed.records.len();
+        let record = u32::try_from(place_of_record).unwrap_or(u32::MAX);
         let mut events = Vec::new();
         for (recipient, outcome) in delivery.recipients.iter().zip(&outcomes) {
             if *outcome != RecipientOutcome::Stored {
@@ -175,13 +191,20 @@ impl Deciding {
                 self.facts.noted.insert(key, self.now);
                 // A second recipient with the same mailbox has no event of its own; its note goes with the mailbox's.
                 let event = u32::try_from(events.len().saturating_sub(1)).unwrap_or(u32::MAX);
-                self.decided.notes.push(PlacedNote { record, event, key });
+                let taken = Taken {
+                    key,
+                    mailbox: recipient.mailbox,
+                    at: self.now,
+                };
+                self.decided
+                    .notes
+                    .push((PlacedNote { record, event, key }, taken));
             }
         }
         if events.is_empty() {
             return (Verdict::Delivered(outcomes), None);
         }
-        self.decided.stored.push(place);
+        self.decided.stored.push((place, place_of_record));
         let record = Record {
             id: delivery.event,
             stamp: delivery.message.stamp(),

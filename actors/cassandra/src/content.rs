@@ -81,7 +81,8 @@ impl Listener for ContentSweeper {
         let messages: Vec<MessageId> = messages.iter().map(|message| message.message).collect();
         match self.expunged(mailbox, &messages, happened.stamp()).await {
             Ok(()) => Handled::Done,
-            Err(error) => Handled::NotNow(error.to_string()),
+            Err(StoreError::Unavailable(why)) => Handled::NotNow(why),
+            Err(StoreError::Damaged(why)) => Handled::Bad(why),
         }
     }
 }

@@ -1,16 +1,15 @@
 //! The line through which a log's groups go: one at a time, each until it is known to be done.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::{try_join, try_join_all};
-use mailhorn_events::{Generation, MailboxId, MessageId, Record, Stamp};
+use mailhorn_events::{Generation, MessageId, Record, Stamp};
 use mailhorn_ports::{Change, CommitError, Committed, Delivery, Group, NoteKey, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::apply::apply;
 use crate::commit::{Decided, Facts, decide};
 use crate::log::{Append, PART_OCTETS_MAX, append};
-use crate::notes::Taken;
 use crate::packed;
 use crate::statements::Statement;
 use crate::store::Inner;
@@ -21,7 +20,7 @@ use crate::values::{bigint, uuid};
 pub(crate) struct Line {
     state: Mutex<State>,
     /// Records up to this number are in the log and what they ask for is done.
-    applied: std::sync::atomic::AtomicU64,
+    applied: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +101,7 @@ impl Line {
 
     /// Records up to this number are done.
     pub(crate) fn applied(&self) -> u64 {
-        self.applied.load(std::sync::atomic::Ordering::Acquire)
+        self.applied.load(Ordering::Acquire)
     }
 
     async fn load(
@@ -144,22 +143,18 @@ impl Line {
                 }
                 last.stage = Stage::Appended;
             }
-            let records: Vec<Arc<Record>> = last
-                .decided
-                .committed
-                .records
-                .iter()
-                .cloned()
-                .map(Arc::new)
-                .collect();
-            apply(&*inner.cql, &*inner.clock, &records)
+            apply(&*inner.cql, &*inner.clock, last.decided.committed.records.iter())
                 .await
                 .map_err(unknown)?;
         }
         keep_notes(inner, last).await.map_err(unknown)?;
         last.stage = Stage::Done;
         for (place, delivery) in deliveries(&last.group) {
-            let is_stored = last.decided.stored.binary_search(&place).is_ok();
+            let is_stored = last
+                .decided
+                .stored
+                .binary_search_by_key(&place, |(place, _)| *place)
+                .is_ok();
             inner.uploads.decided(delivery.message, is_stored);
         }
         if let Some(done) = &last.append {
@@ -174,8 +169,7 @@ impl Line {
                 state.part = state.part.saturating_add(1);
                 state.part_octets = 0;
             }
-            self.applied
-                .store(done.last, std::sync::atomic::Ordering::Release);
+            self.applied.store(done.last, Ordering::Release);
         }
         Ok(last.decided.committed.clone())
     }
@@ -201,14 +195,16 @@ async fn begin(inner: &Inner, group: &Group, state: &State) -> Result<InFlight, 
     let facts = Facts::read(&*inner.cql, &inner.notes, group, uploaded);
     let (facts, ()) = try_join(facts, inner.announce_upload(group.generation, &coming)).await?;
     let decided = decide(group, facts);
-    let stored = decided
-        .stored
-        .iter()
-        .filter_map(|place| match group.changes.get(*place) {
-            Some(Change::Deliver(delivery)) => Some(delivery),
+    let stored = decided.stored.iter().filter_map(|(place, record)| {
+        match (
+            group.changes.get(*place)?,
+            decided.committed.records.get(*record)?,
+        ) {
+            (Change::Deliver(delivery), record) => Some((delivery, record)),
             _ => None,
-        });
-    try_join_all(stored.map(|delivery| put(inner, delivery, &decided.committed.records))).await?;
+        }
+    });
+    try_join_all(stored.map(|(delivery, record)| put(inner, delivery, record))).await?;
     let records = u64::try_from(decided.committed.records.len()).unwrap_or(u64::MAX);
     let append = (records > 0).then(|| Append {
         generation: group.generation,
@@ -217,7 +213,7 @@ async fn begin(inner: &Inner, group: &Group, state: &State) -> Result<InFlight, 
         first: group.first,
         last: group.first.saturating_add(records).saturating_sub(1),
         records: packed::pack(&decided.committed.records),
-        notes: packed::pack_notes(&decided.notes),
+        notes: packed::pack_notes(decided.notes.iter().map(|(note, _)| note)),
         // Above the append before, so that of two under one number the later one counts.
         appended: group.now.max(state.appended.next()),
         previous: state.appended,
@@ -232,7 +228,7 @@ async fn begin(inner: &Inner, group: &Group, state: &State) -> Result<InFlight, 
 }
 
 /// The last octets of a message, and who has it.
-async fn put(inner: &Inner, delivery: &Delivery, records: &[Record]) -> Result<(), StoreError> {
+async fn put(inner: &Inner, delivery: &Delivery, record: &Record) -> Result<(), StoreError> {
     let tail = async {
         match delivery.octets.tail.is_empty() {
             true => Ok(()),
@@ -247,11 +243,7 @@ async fn put(inner: &Inner, delivery: &Delivery, records: &[Record]) -> Result<(
             }
         }
     };
-    let record = records.iter().find(|record| record.id == delivery.event);
-    let mailboxes = record
-        .iter()
-        .flat_map(|record| &record.events)
-        .filter_map(|event| event.mailbox);
+    let mailboxes = record.events.iter().filter_map(|event| event.mailbox);
     let references = try_join_all(mailboxes.map(|mailbox| {
         let values = vec![
             uuid(delivery.message.0),
@@ -266,11 +258,11 @@ async fn put(inner: &Inner, delivery: &Delivery, records: &[Record]) -> Result<(
 
 /// Notes of what was made now, those that are to be kept, and those that don't count any more.
 async fn keep_notes(inner: &Inner, last: &InFlight) -> Result<(), StoreError> {
-    let made = made(last);
-    let mut to_write = inner.notes.made(made.iter().copied());
+    let made = || last.decided.notes.iter().map(|(_, taken)| *taken);
+    let mut to_write = inner.notes.made(made());
     if last.was_unknown {
         // It was answered 451: its sender tries again, perhaps elsewhere.
-        to_write.extend(made);
+        to_write.extend(made());
     }
     let (mut kept, mut forgotten): (Vec<NoteKey>, Vec<NoteKey>) = (Vec::new(), Vec::new());
     for change in &last.group.changes {
@@ -284,22 +276,4 @@ async fn keep_notes(inner: &Inner, last: &InFlight) -> Result<(), StoreError> {
     inner.notes.write(&*inner.cql, &inner.options, &to_write).await?;
     let written = inner.notes.forget(&forgotten);
     inner.notes.take_back(&*inner.cql, &written).await
-}
-
-fn made(last: &InFlight) -> Vec<Taken> {
-    let mailbox = |key: NoteKey| -> Option<MailboxId> {
-        let recipients = deliveries(&last.group).flat_map(|(_, delivery)| &delivery.recipients);
-        recipients
-            .into_iter()
-            .find(|recipient| recipient.note == Some(key))
-            .map(|recipient| recipient.mailbox)
-    };
-    let taken = last.decided.notes.iter().filter_map(|note| {
-        Some(Taken {
-            key: note.key,
-            mailbox: mailbox(note.key)?,
-            at: last.group.now,
-        })
-    });
-    taken.collect()
 }

@@ -120,7 +120,7 @@ impl Inner {
             let entries = appends.iter().flat_map(Appended::entries);
             let happened = entries.filter(|entry| (next..=end).contains(&entry.number));
             let records: Vec<Arc<Record>> = happened.filter_map(|entry| entry.record.ok()).collect();
-            apply(&*self.cql, &*self.clock, &records).await?;
+            apply(&*self.cql, &*self.clock, records.iter().map(AsRef::as_ref)).await?;
             next = last.saturating_add(1);
         }
         Ok(())

@@ -66,8 +66,8 @@ fn next(rest: &mut Bytes) -> Option<Bytes> {
     Some(octets)
 }
 
-pub(crate) fn pack_notes(notes: &[PlacedNote]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(notes.len() * NOTE_OCTETS);
+pub(crate) fn pack_notes<'a>(notes: impl Iterator<Item = &'a PlacedNote>) -> Vec<u8> {
+    let mut packed = Vec::new();
     for note in notes {
         packed.extend_from_slice(&note.record.to_be_bytes());
         packed.extend_from_slice(&note.event.to_be_bytes());
@@ -150,7 +150,7 @@ mod tests {
             event,
             key: NoteKey([key; 32]),
         });
-        let packed = pack_notes(&notes);
+        let packed = pack_notes(notes.iter());
         assert_eq!(unpack_notes(&packed).unwrap(), notes);
         assert!(unpack_notes(&packed[1..]).is_err());
     }

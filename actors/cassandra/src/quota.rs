@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join_all};
 use mailhorn_events::{QuotaLimits, Stamp};
-use mailhorn_ports::{Figure, QuotaOwner, QuotaStanding, QuotaStore, StoreError};
+use mailhorn_ports::{Figure, QuotaDefaults, QuotaOwner, QuotaStanding, QuotaStore, StoreError};
 
 use crate::session::Cql;
 use crate::statements::Statement;
@@ -143,19 +143,33 @@ impl QuotaStore for CassandraStore {
         usage::usage(self, owner).await
     }
 
-    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
+    async fn quota_standings(
+        &self,
+        owners: &[QuotaOwner],
+        defaults: QuotaDefaults,
+    ) -> Result<Vec<QuotaStanding>, StoreError> {
         let cql = &*self.0.cql;
         let of_each = owners
             .iter()
             .map(|owner| try_join(limits(cql, owner), announced(cql, owner)));
-        let told = try_join_all(of_each).await?;
-        // After the thresholds, as the port has it.
-        let usages = usages(self, owners).await?;
-        let standing = |(owner, (limits, announced_percent)): (&QuotaOwner, (Option<_>, u8))| QuotaStanding {
-            limits: limits.map(|(limits, _)| limits),
-            announced_percent,
-            usage: usages.get(owner).copied().unwrap_or_default(),
-        };
+        let told = try_join_all(of_each).await?.into_iter().zip(owners);
+        let told: Vec<(QuotaLimits, u8)> = told
+            .map(|((set, percent), owner)| (defaults.in_force(owner, set.map(|(limits, _)| limits)), percent))
+            .collect();
+        // After the thresholds, as the port has it. Of whom nothing is limited nothing is counted.
+        let is_limited = |limits: &QuotaLimits| *limits != QuotaLimits::default();
+        let limited = owners
+            .iter()
+            .zip(&told)
+            .filter(|(_, (limits, _))| is_limited(limits));
+        let limited: Vec<QuotaOwner> = limited.map(|(owner, _)| owner.clone()).collect();
+        let usages = usages(self, &limited).await?;
+        let standing =
+            |(owner, (limits, announced_percent)): (&QuotaOwner, (QuotaLimits, u8))| QuotaStanding {
+                limits,
+                announced_percent,
+                usage: usages.get(owner).copied().unwrap_or_default(),
+            };
         Ok(owners.iter().zip(told).map(standing).collect())
     }
 

@@ -30,13 +30,16 @@ use cdrs_tokio::load_balancing::node_distance_evaluator::TopologyAwareNodeDistan
 use cdrs_tokio::retry::FallthroughRetryPolicy;
 use cdrs_tokio::statement::{StatementParams, StatementParamsBuilder};
 use cdrs_tokio::transport::{TransportRustls, TransportTcp};
-use mailhorn_ports::{Clock, Random, StoreError};
+use mailhorn_ports::{Clock, StoreError};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
+use tokio_util::context::TokioContext;
 
 use crate::options::{CLOCK_SKEW_MAX, Options};
 use crate::schema;
 use crate::statements::{Class, Statement};
+use crate::store::Surroundings;
 use crate::values::{Bind, Row};
 
 use making::{make_schema, wait_for_agreement};
@@ -84,8 +87,11 @@ pub struct Health {
 /// Why a keyspace was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No server answered, or not in time.
-    #[error("cassandra.contact_points: no server answers ({0})")]
+    /// No server answered, or not in time. The driver tells a refused login no other way at a start.
+    #[error(
+        "cassandra.contact_points: no server answers ({0}); if they are there, they may refuse cassandra.user and \
+         cassandra.password_file, or speak TLS otherwise than cassandra.ca_file and cassandra.server_name say"
+    )]
     NoServer(String),
     /// It wants a name and a password, or others.
     #[error("cassandra.user, cassandra.password_file: the server refuses them ({0})")]
@@ -107,9 +113,17 @@ pub enum OpenError {
     /// The keyspace or a table can't be made or changed.
     #[error("cassandra.keyspace: the schema can't be made ({0})")]
     Schema(String),
-    /// A setting under which a read may miss what was acknowledged.
-    #[error("cassandra.replication: {0}")]
-    Replication(String),
+    /// The keyspace is there, and was made so that nothing can be promised in this centre.
+    #[error(
+        "cassandra.keyspace: {keyspace} names no replicas in {datacenter} (NetworkTopologyStrategy): a quorum there has \
+         nothing; alter the keyspace, or name another"
+    )]
+    Replication {
+        /// The keyspace.
+        keyspace: String,
+        /// The local centre.
+        datacenter: String,
+    },
 }
 
 type Tcp = Session<
@@ -234,6 +248,8 @@ where
 
 /// An open keyspace on real servers.
 pub(crate) struct Servers {
+    /// The driver makes connections where it is asked, and they would live and end with whoever asked first.
+    runtime: Handle,
     driver: Driver,
     prepared: Vec<PreparedQuery>,
     permits: Semaphore,
@@ -256,24 +272,21 @@ impl fmt::Debug for Servers {
 
 impl Servers {
     /// Opens the keyspace, makes what is missing of it, and prepares every statement.
-    pub(crate) async fn open(
-        options: &Options,
-        clock: &dyn Clock,
-        random: &dyn Random,
-    ) -> Result<Self, OpenError> {
+    pub(crate) async fn open(options: &Options, surroundings: &Surroundings) -> Result<Self, OpenError> {
         let late = |_| OpenError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
         let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::Nothing))
             .await
             .map_err(late)??;
         check_datacenter(&driver, options).await?;
-        check_clock(&driver, clock).await?;
+        check_clock(&driver, &*surroundings.clock).await?;
         let made = driver.query(&schema::keyspace(options)).await;
         made.map_err(|error| OpenError::Schema(error.to_string()))?;
         wait_for_agreement(&driver).await?;
+        check_replication(&driver, options).await?;
         let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::TheKeyspace))
             .await
             .map_err(late)??;
-        make_schema(&driver, options, random).await?;
+        make_schema(&driver, options, &*surroundings.random).await?;
         wait_for_agreement(&driver).await?;
         let mut prepared = Vec::with_capacity(Statement::ALL.len());
         for statement in Statement::ALL {
@@ -281,6 +294,7 @@ impl Servers {
             prepared.push(result.map_err(|error| OpenError::Schema(format!("{statement:?}: {error}")))?);
         }
         Ok(Self {
+            runtime: surroundings.runtime.clone(),
             driver,
             prepared,
             permits: Semaphore::new(options.requests_max),
@@ -326,8 +340,8 @@ fn sort(error: DriverError) -> Failed {
 #[async_trait]
 impl Cql for Servers {
     async fn run(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, StoreError> {
-        let deadline = Instant::now() + self.request_timeout;
-        let asked = timeout_at(deadline, self.ask(statement, values)).await;
+        let asked = async { timeout(self.request_timeout, self.ask(statement, values)).await };
+        let asked = TokioContext::new(asked, self.runtime.clone()).await;
         let (answers, result) = match asked {
             Ok(Ok(rows)) => {
                 self.answered.fetch_add(1, Ordering::Relaxed);
@@ -377,11 +391,8 @@ impl Servers {
     async fn ask(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, DriverError> {
         let is_idempotent = statement.class() != Class::Conditional;
         let parameters = parameters(statement, values);
-        let Some(prepared) = Statement::ALL
-            .iter()
-            .position(|known| *known == statement)
-            .and_then(|n| self.prepared.get(n))
-        else {
+        // They were prepared in the order in which they stand in the table.
+        let Some(prepared) = self.prepared.get(statement as usize) else {
             return Err(DriverError::General("the statement was not prepared".into()));
         };
         let mut pause = RETRY_PAUSE;
@@ -480,6 +491,24 @@ async fn check_datacenter(driver: &Driver, options: &Options) -> Result<(), Open
         named: options.datacenter.clone(),
         found: found.join(", "),
     })
+}
+
+/// A keyspace that somebody made otherwise would acknowledge by a quorum of nothing, or of another centre.
+async fn check_replication(driver: &Driver, options: &Options) -> Result<(), OpenError> {
+    let quoted = |text: &str| text.replace('\'', "''");
+    let replicas = format!(
+        "SELECT replication['{}'] FROM system_schema.keyspaces WHERE keyspace_name = '{}'",
+        quoted(&options.datacenter),
+        quoted(&options.keyspace)
+    );
+    let rows = ask_text(driver, &replicas).await?;
+    match rows.first().and_then(|row| row.octets(0)) {
+        Some(_) => Ok(()),
+        None => Err(OpenError::Replication {
+            keyspace: options.keyspace.clone(),
+            datacenter: options.datacenter.clone(),
+        }),
+    }
 }
 
 /// Stamps order what nodes write, so clocks that are apart make the later of two writes the earlier one.

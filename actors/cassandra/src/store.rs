@@ -13,6 +13,8 @@ use mailhorn_ports::{
     ReadError, Retention, StoreError, ViewRow,
 };
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio_util::context::TokioContext;
 
 use crate::groups::{self, Groups};
 use crate::line::Line;
@@ -35,6 +37,8 @@ const READ_AHEAD_MESSAGES: usize = 8;
 /// What the store takes from outside.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
+    /// Where connections live, whoever asks first, and what nobody waits for runs. It must outlast those who ask.
+    pub runtime: Handle,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -51,6 +55,7 @@ pub struct CassandraStore(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) cql: Arc<dyn Cql>,
     pub(crate) options: Options,
+    pub(crate) runtime: Handle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) lease: Arc<dyn Lease>,
@@ -72,7 +77,8 @@ impl CassandraStore {
     ///
     /// [`OpenError`], which names the setting to mend.
     pub async fn open(options: Options, surroundings: Surroundings) -> Result<Self, OpenError> {
-        let servers = Servers::open(&options, &*surroundings.clock, &*surroundings.random).await?;
+        let servers = Servers::open(&options, &surroundings);
+        let servers = TokioContext::new(servers, surroundings.runtime.clone()).await?;
         Ok(Self::on(Arc::new(servers), options, surroundings))
     }
 
@@ -81,6 +87,7 @@ impl CassandraStore {
         Self(Arc::new(Inner {
             cql,
             options,
+            runtime: surroundings.runtime,
             clock: surroundings.clock,
             lease: surroundings.lease,
             notes: Notes::default(),
@@ -182,7 +189,7 @@ impl Inner {
             return;
         }
         let (inner, page) = (Arc::clone(self), page.clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let forgotten = view::forget_below(&*inner.cql, mailbox, &page, was_read).await;
             let raised = match raised {
                 Some(at) => view::raise(&*inner.cql, mailbox, at).await,
@@ -288,7 +295,7 @@ impl MailStore for CassandraStore {
     ) -> Result<Vec<ViewRow>, StoreError> {
         let was_read = self.0.now();
         let page = view::page(&*self.0.cql, mailbox, after, limit).await?;
-        if after.is_none() && page.from_start {
+        if after.is_none() && page.reaches_start {
             self.0.raise_later(mailbox, &page, was_read);
         }
         if let Some(highest) = page.rows.iter().map(|row| row.stamp).max() {

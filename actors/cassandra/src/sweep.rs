@@ -121,7 +121,7 @@ pub(crate) fn begin(inner: &Arc<Inner>) {
         return;
     }
     let under_way = UnderWay(Arc::clone(inner));
-    tokio::spawn(async move {
+    inner.runtime.spawn(async move {
         let inner = &under_way.0;
         if let Err(error) = inner.condemn_given_up(&given_up).await {
             tracing::debug!(%error, "octets that were given up are condemned later");

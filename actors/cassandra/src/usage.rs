@@ -167,7 +167,7 @@ fn count_later(mail: &CassandraStore, account: AccountId, counted: Stamp) {
     }
     let pause = inner.options.usage_refresh.saturating_sub(age(inner, counted));
     let weak = Arc::downgrade(inner);
-    tokio::spawn(async move {
+    inner.runtime.spawn(async move {
         tokio::time::sleep(pause).await;
         let Some(inner) = weak.upgrade() else { return };
         // From here on whoever asks has it counted once more again.

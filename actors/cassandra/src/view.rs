@@ -29,9 +29,9 @@ pub(crate) const TRAIL: Duration = Duration::from_secs(60);
 pub(crate) const SURE_AGE: Duration = Duration::from_secs(45);
 /// A start is raised by at least this much: a write for each listing would be a waste.
 pub(crate) const RAISE_MIN: Duration = Duration::from_secs(60);
-/// Messages below the start that are known of a mailbox at most; beyond, the oldest are not seen as being there, and the start
-/// is not raised.
-pub(crate) const BELOW_MAX: i32 = 100_000;
+/// Messages below the start that are known of a mailbox at most. With more a listing goes from the beginning, past all
+/// tombstones, so that it hides none of them; the start is not raised then.
+pub(crate) const BELOW_MAX: usize = 100_000;
 /// Ids in one statement.
 pub(crate) const IDS_MAX: usize = 1_000;
 /// A message that was written below the start and has no row is forgotten when it was written this long ago.
@@ -46,18 +46,24 @@ pub(crate) struct Start {
     pub(crate) at: Option<MessageId>,
     /// Messages below, in their order, some of which may not live any more.
     pub(crate) below: Vec<MessageId>,
+    /// There may be more of them than were read.
+    is_full: bool,
 }
 
 impl Start {
     pub(crate) async fn read(cql: &dyn Cql, mailbox: MailboxId) -> Result<Self, StoreError> {
+        let limit = i32::try_from(BELOW_MAX).unwrap_or(i32::MAX);
         let rows = cql
-            .run(Statement::Start, vec![uuid(mailbox.0), int(BELOW_MAX)])
+            .run(Statement::Start, vec![uuid(mailbox.0), int(limit)])
             .await?;
         let mut start = Self::default();
-        for row in rows {
+        for row in &rows {
             start.at = row.maybe_uuid(0)?.map(MessageId);
             start.below.extend(row.maybe_uuid(1)?.map(MessageId));
         }
+        // There may be more that were not read.
+        start.is_full = start.below.len() >= BELOW_MAX;
+        start.at = start.at.filter(|_| !start.is_full);
         Ok(start)
     }
 
@@ -71,7 +77,7 @@ impl Start {
     /// Where it may be raised to after a listing whose first row at or above the start is `first` was read at `now`; `None`
     /// when that is not worth a write.
     pub(crate) fn raised(&self, first: Option<MessageId>, now: Stamp) -> Option<MessageId> {
-        if i32::try_from(self.below.len()).is_ok_and(|below| below >= BELOW_MAX) {
+        if self.is_full {
             return None;
         }
         let oldest = first.map_or(now, |first| first.stamp().min(now));
@@ -109,8 +115,10 @@ pub(crate) struct Page {
     pub(crate) start: Start,
     /// The first row at or above the start, where this page began there and so saw the first that lives.
     pub(crate) first: Option<MessageId>,
-    /// Whether [`first`](Self::first) says something: the page began below the start or at it.
-    pub(crate) from_start: bool,
+    /// Whether what is at or above the start was read, so that [`first`](Self::first) says something.
+    pub(crate) reaches_start: bool,
+    /// Whether there may be more rows behind the last one.
+    is_cut: bool,
 }
 
 /// At most `limit` rows after `after`, by id.
@@ -129,13 +137,9 @@ pub(crate) async fn page(
         }
         rows.extend(these(cql, mailbox, ids).await?);
     }
-    let from_start = match (after, start.at) {
-        (None, _) => true,
-        (Some(after), Some(at)) => after < at,
-        (Some(_), None) => false,
-    };
     let mut first = None;
-    if rows.len() < limit {
+    let reaches_start = rows.len() < limit;
+    if reaches_start {
         let left = i32::try_from(limit - rows.len()).unwrap_or(i32::MAX);
         // Above, not at: a start is no message's id.
         let from = after
@@ -150,19 +154,14 @@ pub(crate) async fn page(
         let found = found.iter().map(view_row).collect::<Result<Vec<_>, _>>()?;
         first = found.first().map(|row| row.message);
         rows.extend(found);
-        return Ok(Page {
-            rows,
-            start,
-            first,
-            from_start,
-        });
     }
     rows.truncate(limit);
     Ok(Page {
+        is_cut: rows.len() >= limit,
         rows,
         start,
         first,
-        from_start: false,
+        reaches_start,
     })
 }
 
@@ -218,13 +217,18 @@ pub(crate) async fn forget_below(
     now: Stamp,
 ) -> Result<(), StoreError> {
     let old = before(now, BELOW_AGE);
-    let lives = |id: &MessageId| page.rows.binary_search_by_key(id, |row| row.message).is_ok();
+    // Of what is behind the last row of a page that was cut nothing is known.
+    let last = page.rows.last().filter(|_| page.is_cut).map(|row| row.message);
+    let may_live = |id: &MessageId| {
+        let is_listed = page.rows.binary_search_by_key(id, |row| row.message).is_ok();
+        is_listed || last.is_some_and(|last| *id > last)
+    };
     let gone: Vec<MessageId> = page
         .start
         .below
         .iter()
         .copied()
-        .filter(|id| id.stamp() < old && !lives(id))
+        .filter(|id| id.stamp() < old && !may_live(id))
         .collect();
     for ids in gone.chunks(IDS_MAX) {
         // Stamped as old as what may be forgotten: who writes the message again, writes it below again, and later.
@@ -250,4 +254,125 @@ pub(crate) async fn add_below(
     )
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::session::Health;
+
+    fn id(n: u64) -> MessageId {
+        MessageId::new(Stamp(n), [7; 8])
+    }
+
+    /// Servers that know a start, ids below it, and rows.
+    #[derive(Debug, Default)]
+    struct Rows {
+        start: Option<MessageId>,
+        below: Vec<MessageId>,
+        rows: Vec<MessageId>,
+        asked: Mutex<Vec<Statement>>,
+    }
+
+    fn row(id: MessageId) -> Row {
+        let number = || bigint(1).map(Bytes::from);
+        Row(vec![
+            uuid(id.0).map(Bytes::from),
+            number(),
+            number(),
+            number(),
+            None,
+        ])
+    }
+
+    #[async_trait]
+    impl Cql for Rows {
+        async fn run(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, StoreError> {
+            self.asked.lock().push(statement);
+            let bound = |place: usize| Row(vec![values[place].clone().map(Bytes::from)]);
+            let start = || self.start.and_then(|start| uuid(start.0)).map(Bytes::from);
+            let below = |id: &MessageId| Row(vec![start(), uuid(id.0).map(Bytes::from)]);
+            Ok(match statement {
+                Statement::Start if self.below.is_empty() => vec![Row(vec![start(), None])],
+                Statement::Start => self.below.iter().map(below).collect(),
+                Statement::ListFrom => {
+                    let from = MessageId(bound(1).uuid(0)?);
+                    let limit = usize::try_from(bound(2).small(0)?).unwrap();
+                    let above = self.rows.iter().filter(|id| **id > from);
+                    above.take(limit).map(|id| row(*id)).collect()
+                }
+                Statement::ListThese => {
+                    let these = bound(1).list(0)?;
+                    let is_asked =
+                        |id: &&MessageId| these.iter().any(|these| these[..] == id.0.as_bytes()[..]);
+                    self.rows.iter().filter(is_asked).map(|id| row(*id)).collect()
+                }
+                _ => Vec::new(),
+            })
+        }
+
+        fn health(&self) -> Health {
+            Health::default()
+        }
+    }
+
+    async fn listed(rows: &Rows, limit: usize) -> Vec<MessageId> {
+        let page = page(rows, MailboxId(::uuid::Uuid::nil()), None, limit)
+            .await
+            .unwrap();
+        page.rows.iter().map(|row| row.message).collect()
+    }
+
+    #[tokio::test]
+    async fn what_was_told_of_below_the_start_is_listed_before_what_is_above() {
+        let servers = Rows {
+            start: Some(MessageId::new(Stamp(50), [0; 8])),
+            below: vec![id(10), id(20), id(60)],
+            rows: vec![id(20), id(60), id(70)],
+            ..Rows::default()
+        };
+        assert_eq!(listed(&servers, 9).await, [id(20), id(60), id(70)]);
+        assert_eq!(listed(&servers, 2).await, [id(20), id(60)]);
+    }
+
+    #[tokio::test]
+    async fn more_below_the_start_than_is_read_hides_nothing() {
+        let many = u64::try_from(BELOW_MAX).unwrap();
+        let servers = Rows {
+            start: Some(MessageId::new(Stamp(10 * many), [0; 8])),
+            below: (0..many).map(id).collect(),
+            // Told of below the start, and not among those that were read.
+            rows: vec![id(many + 5)],
+            ..Rows::default()
+        };
+        let page = page(&servers, MailboxId(::uuid::Uuid::nil()), None, 9)
+            .await
+            .unwrap();
+        assert_eq!(page.rows.len(), 1);
+        assert_eq!(page.start.raised(page.first, Stamp(u64::MAX)), None);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_forgotten_that_a_cut_page_did_not_come_to() {
+        let now = Stamp(10 * u64::try_from(BELOW_AGE.as_micros()).unwrap());
+        for (limit, is_forgotten) in [(1, false), (9, true)] {
+            let servers = Rows {
+                below: vec![id(1), id(3)],
+                rows: vec![id(1), id(2)],
+                ..Rows::default()
+            };
+            let page = page(&servers, MailboxId(::uuid::Uuid::nil()), None, limit)
+                .await
+                .unwrap();
+            forget_below(&servers, MailboxId(::uuid::Uuid::nil()), &page, now)
+                .await
+                .unwrap();
+            let forgot = servers.asked.lock().contains(&Statement::RemoveBelow);
+            assert_eq!(forgot, is_forgotten, "a page of {limit}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailhorn_events::{AccountId, QuotaLimits};
-use mailhorn_ports::{Figure, QuotaOwner, QuotaStore, StoreError};
+use mailhorn_ports::{Figure, QuotaDefaults, QuotaOwner, QuotaStore, StoreError};
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
@@ -21,10 +21,8 @@ pub const CACHED_MAX_DEFAULT: usize = 10_000;
 /// How quotas are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaOptions {
-    /// The limits of accounts for which none were set.
-    pub user_default: QuotaLimits,
-    /// The limits of domains for which none were set.
-    pub domain_default: QuotaLimits,
+    /// The limits of owners for whom none were set.
+    pub defaults: QuotaDefaults,
     /// How long limits are remembered.
     pub refresh: Duration,
     /// How many owners' limits are remembered at most (about); those asked for least give way.
@@ -34,8 +32,7 @@ pub struct QuotaOptions {
 impl Default for QuotaOptions {
     fn default() -> Self {
         Self {
-            user_default: QuotaLimits::default(),
-            domain_default: QuotaLimits::default(),
+            defaults: QuotaDefaults::default(),
             refresh: REFRESH_DEFAULT,
             cached_max: CACHED_MAX_DEFAULT,
         }
@@ -120,11 +117,8 @@ impl Quotas {
         }
         // From before the question: what is read may be as old as that.
         let until = Instant::now() + self.options.refresh;
-        let default = match owner {
-            QuotaOwner::Account(_) => self.options.user_default,
-            QuotaOwner::Domain(_) => self.options.domain_default,
-        };
-        let limits = self.store.quota_limits(owner).await?.unwrap_or(default);
+        let set = self.store.quota_limits(owner).await?;
+        let limits = self.options.defaults.in_force(owner, set);
         self.limits.insert(owner.clone(), Known { limits, until });
         Ok(limits)
     }

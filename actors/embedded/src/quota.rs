@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use fjall::{Guard, Readable, Snapshot};
 use mailhorn_events::{AccountId, QuotaLimits};
-use mailhorn_ports::{Figure, QuotaOwner, QuotaStanding, QuotaStore, StoreError, domain_of};
+use mailhorn_ports::{Figure, QuotaDefaults, QuotaOwner, QuotaStanding, QuotaStore, StoreError, domain_of};
 
 use crate::core::Core;
 use crate::draft::Draft;
@@ -193,15 +193,19 @@ pub(crate) fn upgrade(core: &Core) -> Result<(), Fault> {
     Ok(())
 }
 
-fn standing(opened: &Opened, owner: &QuotaOwner) -> Result<QuotaStanding, Fault> {
+fn standing(opened: &Opened, owner: &QuotaOwner, defaults: QuotaDefaults) -> Result<QuotaStanding, Fault> {
     let limits: Option<LimitsRow> = opened.get(&keys::of_owner(Table::Limits, owner))?;
     let announced: Option<Threshold> = opened.get(&keys::of_owner(Table::Thresholds, owner))?;
     let Threshold(announced_percent) = announced.unwrap_or_default();
+    let limits = defaults.in_force(owner, limits.map(QuotaLimits::from));
     Ok(QuotaStanding {
-        limits: limits.map(QuotaLimits::from),
+        limits,
         announced_percent,
         // After the threshold, as the port has it.
-        usage: read::figure_at(opened, &keys::of_owner(Table::Usage, owner))?,
+        usage: match limits == QuotaLimits::default() {
+            true => Figure::default(),
+            false => read::figure_at(opened, &keys::of_owner(Table::Usage, owner))?,
+        },
     })
 }
 
@@ -241,9 +245,18 @@ impl QuotaStore for EmbeddedStore {
             .await?)
     }
 
-    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
+    async fn quota_standings(
+        &self,
+        owners: &[QuotaOwner],
+        defaults: QuotaDefaults,
+    ) -> Result<Vec<QuotaStanding>, StoreError> {
         let owners = owners.to_vec();
-        let read = move |opened: &Opened| owners.iter().map(|owner| standing(opened, owner)).collect();
+        let read = move |opened: &Opened| {
+            owners
+                .iter()
+                .map(|owner| standing(opened, owner, defaults))
+                .collect()
+        };
         Ok(self.read_blocking(read).await?)
     }
 

@@ -11,7 +11,9 @@ use common::{Place, Store};
 use mailhorn_embedded::salvage;
 use mailhorn_events::{EventId, Happening, QuotaLimits, QuotaRoot, QuotaUsage, Stamp};
 use mailhorn_ports::contract::{Reopen, World};
-use mailhorn_ports::{Change, Cursor, GroupStore, MailStore, QuotaOwner, QuotaStore, ThresholdMove};
+use mailhorn_ports::{
+    Change, Cursor, GroupStore, MailStore, QuotaDefaults, QuotaOwner, QuotaStore, ThresholdMove,
+};
 
 const ANN: &str = "ann@example.org";
 
@@ -103,7 +105,10 @@ async fn salvage_leaves_usage_at_what_rows_sum_up_to_and_thresholds_where_they_w
     assert!(report.lost.is_empty(), "{report}");
     let store = place.open();
     assert_eq!(store.records(log, 1, 99).await.unwrap(), records);
-    let standings = store.quota_standings(std::slice::from_ref(&owner)).await.unwrap();
+    let standings = store
+        .quota_standings(std::slice::from_ref(&owner), QuotaDefaults::default())
+        .await
+        .unwrap();
     assert_eq!(standings[0].announced_percent, 80);
     let inbox = World::<Store>::inbox(&ann);
     let usage = store.usage(&owner).await.unwrap();

@@ -10,21 +10,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mailhorn_events::{Event, Happened, Happening, QuotaLimits, QuotaUsage};
 use mailhorn_ports::{
-    Announce, BatchHandled, Change, Figure, Handled, Ids, Listener, QuotaOwner, QuotaStanding, QuotaStore,
-    StoreError, ThresholdMove, Writer,
+    Announce, BatchHandled, Change, Figure, Handled, Ids, Listener, QuotaDefaults, QuotaOwner, QuotaStanding,
+    QuotaStore, StoreError, ThresholdMove, Writer,
 };
 
 /// How often an owner is looked at in one batch at most. Each look but the last ends with an announcement of it.
 pub const LOOKS_MAX: u32 = 8;
-
-/// The limits of owners for whom none were set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QuotaDefaults {
-    /// Each account's.
-    pub user: QuotaLimits,
-    /// Each domain's.
-    pub domain: QuotaLimits,
-}
 
 /// What [`QuotaThresholds`] needs.
 #[derive(Debug)]
@@ -63,7 +54,7 @@ impl QuotaThresholds {
     async fn look(&self, mut touched: BTreeMap<QuotaOwner, &Event>) -> Result<(), StoreError> {
         for _ in 0..LOOKS_MAX {
             let owners: Vec<QuotaOwner> = touched.keys().cloned().collect();
-            let standings = self.0.quota.quota_standings(&owners).await?;
+            let standings = self.0.quota.quota_standings(&owners, self.0.defaults).await?;
             let mut announced = BTreeMap::new();
             for ((owner, cause), standing) in touched.into_iter().zip(standings) {
                 if let Some(usage) = self.crossing(&owner, standing) {
@@ -102,11 +93,7 @@ impl QuotaThresholds {
 
     /// What there is to announce of an owner that stands so, if anything.
     fn crossing(&self, owner: &QuotaOwner, standing: QuotaStanding) -> Option<QuotaUsage> {
-        let default = match owner {
-            QuotaOwner::Account(_) => self.0.defaults.user,
-            QuotaOwner::Domain(_) => self.0.defaults.domain,
-        };
-        let limits = standing.limits.unwrap_or(default);
+        let limits = standing.limits;
         let Figure { messages, octets } = standing.usage;
         let usage = QuotaUsage {
             root: owner.root(),

@@ -36,7 +36,7 @@ pub use groups::{Cursor, GroupStore, KnownGroup};
 pub use listener::{
     BatchHandled, GroupName, GroupNameError, Handled, Key, Letter, Listener, ListenerOptions, Mode, Scope,
 };
-pub use quota::{QuotaOwner, QuotaStanding, QuotaStore};
+pub use quota::{QuotaDefaults, QuotaOwner, QuotaStanding, QuotaStore};
 pub use store::{
     Announce, CHUNK_OCTETS_MAX, Change, CommitError, Committed, Delivery, Expunge, Figure, Group, LogEntry,
     MailStore, Maintained, NoteKey, Octets, Part, ReadError, Recipient, RecipientOutcome, Retention,

@@ -47,14 +47,35 @@ impl QuotaOwner {
     }
 }
 
+/// The limits of owners for whom none were set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaDefaults {
+    /// Each account's.
+    pub user: QuotaLimits,
+    /// Each domain's.
+    pub domain: QuotaLimits,
+}
+
+impl QuotaDefaults {
+    /// The limits in force for an owner for whom these were set, or none.
+    #[must_use]
+    pub fn in_force(&self, owner: &QuotaOwner, set: Option<QuotaLimits>) -> QuotaLimits {
+        set.unwrap_or(match owner {
+            QuotaOwner::Account(_) => self.user,
+            QuotaOwner::Domain(_) => self.domain,
+        })
+    }
+}
+
 /// How an owner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaStanding {
-    /// The limits that were set for it; `None` where none were: the settings' hold.
-    pub limits: Option<QuotaLimits>,
+    /// The limits in force.
+    pub limits: QuotaLimits,
     /// The threshold that was announced last, in percent; 0 at first.
     pub announced_percent: u8,
-    /// What it holds, read after the threshold: never older than what that was announced for.
+    /// What it holds, read after the threshold: never older than what that was announced for. Nothing, and not read,
+    /// where there is no limit: a store may have to count for it.
     pub usage: Figure,
 }
 
@@ -78,7 +99,11 @@ pub trait QuotaStore: Debug + Send + Sync {
     async fn usage(&self, owner: &QuotaOwner) -> Result<Figure, StoreError>;
 
     /// How these owners stand, in their order: for whoever looks at many, in one go.
-    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError>;
+    async fn quota_standings(
+        &self,
+        owners: &[QuotaOwner],
+        defaults: QuotaDefaults,
+    ) -> Result<Vec<QuotaStanding>, StoreError>;
 
     /// Makes the figures anew from the rows of the view, and tells how many were wrong. Changes go on meanwhile. Reads
     /// all rows: not for every day.

@@ -78,7 +78,11 @@ impl Access {
             return Ok(Self::Running(client));
         }
         // A command writes what it writes within moments, and has no heartbeat.
-        let store = runtime.block_on(open_cassandra(settings, Arc::new(Forever)))?;
+        let store = runtime.block_on(open_cassandra(
+            settings,
+            Arc::new(Forever),
+            runtime.handle().clone(),
+        ))?;
         let offline = runtime.block_on(Offline::new(settings, store))?;
         Ok(Self::Stopped(Box::new(Stopped { runtime, offline })))
     }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Parts;
 use super::events::Listening;
-use super::stores::Shared;
+use super::stores::{Connections, Shared};
 use crate::clock::{BootClock, OsRandom};
 use crate::operations::cluster::{InCluster, Servers};
 use crate::operations::views::{Breaker, CassandraHealth, LocksMode, RedisHealth};
@@ -39,6 +39,8 @@ const LEAVE_LOOK: Duration = Duration::from_millis(10);
 /// The parts of a node that are there only in a cluster.
 #[derive(Debug, Clone)]
 pub(super) struct Cluster {
+    /// Kept for as long as anybody asks.
+    _connections: Arc<Connections>,
     pub(super) store: CassandraStore,
     pub(super) redis: Redis,
     pub(super) locks: ClusterLocks,
@@ -77,7 +79,7 @@ impl Cluster {
             ..mailhorn_redis::Options::default()
         };
         let surroundings = Surroundings {
-            runtime: tokio::runtime::Handle::current(),
+            runtime: shared.connections.runtime(),
             random: Arc::new(OsRandom),
             notices: Arc::new(Counted(Arc::clone(metrics))),
         };
@@ -89,8 +91,13 @@ impl Cluster {
             ids.clone(),
             Arc::clone(metrics),
         );
-        let Shared { store, lease } = shared;
+        let Shared {
+            store,
+            lease,
+            connections,
+        } = shared;
         Ok(Self {
+            _connections: connections,
             store,
             redis,
             locks,

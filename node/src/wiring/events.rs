@@ -12,7 +12,7 @@ use mailhorn_core::events::{BusDeps, EventBus, FeedHub, Members, Threads};
 use mailhorn_core::supervisor::Supervisor;
 use mailhorn_events::Happening;
 use mailhorn_listeners::operation_log::OperationLog;
-use mailhorn_listeners::quota::{QuotaDefaults, QuotaThresholds, QuotaThresholdsDeps};
+use mailhorn_listeners::quota::{QuotaThresholds, QuotaThresholdsDeps};
 use mailhorn_listeners::webhook::{Webhook, WebhookError, WebhookOptions};
 use mailhorn_ports::{GroupName, Listener, ListenerOptions, Scope};
 use tokio::sync::watch;
@@ -107,10 +107,7 @@ impl Listening {
                 quota: Arc::clone(&parts.quota),
                 writer: parts.writer(),
                 ids: parts.ids.clone(),
-                defaults: QuotaDefaults {
-                    user: settings.user_limits(),
-                    domain: settings.domain_limits(),
-                },
+                defaults: settings.quota_defaults(),
                 percents: settings
                     .quota
                     .thresholds

@@ -137,10 +137,15 @@ async fn run_on(
     parts.begin_log(name).await?;
     // Before the log takes changes, so that whatever happens from now on is in the reach of every group.
     let listening = Listening::start(&parts, &settings, &supervisor, &watch).await?;
+    let mut shutdown = Box::pin(shutdown);
     let joined = match (&parts.cluster, former) {
         (Some(cluster), Some(former)) => {
-            let joined = parts.join(cluster, &settings, &listening, former, &supervisor);
-            Some(joined.await?)
+            // A store that went away would keep it waiting for as long as it is away.
+            tokio::select! {
+                biased;
+                () = &mut shutdown => anyhow::bail!("it was asked to stop before a heartbeat came through"),
+                joined = parts.join(cluster, &settings, &listening, former, &supervisor) => Some(joined?),
+            }
         }
         _ => None,
     };

@@ -12,6 +12,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::clock::{BootClock, OsRandom, SystemClock};
 use crate::operations::offline;
@@ -37,12 +38,51 @@ pub(super) struct Stores {
 pub(super) struct Shared {
     pub(super) store: CassandraStore,
     pub(super) lease: Arc<LogLease>,
+    pub(super) connections: Arc<Connections>,
+}
+
+/// The thread on which connections to servers live: whatever keeps another busy holds up no heartbeat, and no arbiter
+/// decodes what another asked for.
+#[derive(Debug)]
+pub(super) struct Connections {
+    handle: Handle,
+    /// Taken when it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Connections {
+    fn start() -> anyhow::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("servers")
+            .enable_all()
+            .build()
+            .context("the thread for connections can't be started")?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where what belongs to them runs.
+    pub(super) fn runtime(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Connections {
+    /// Without waiting: it may be dropped where nobody may.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Stores {
     /// The store in the data folder, which this process has for itself.
     pub(super) fn embedded(settings: &Settings) -> Result<Self, OpenError> {
-        let store = offline::open_store(settings, tokio::runtime::Handle::current())?;
+        let store = offline::open_store(settings, Handle::current())?;
         let secret = store.installation_secret();
         let store = Arc::new(store);
         Ok(Self {
@@ -59,7 +99,8 @@ impl Stores {
     /// The keyspace in Cassandra, which all nodes of a cluster have together.
     pub(super) async fn cassandra(settings: &Settings) -> anyhow::Result<Self> {
         let lease = Arc::new(LogLease::new(Arc::new(BootClock)));
-        let store = open_cassandra(settings, Arc::clone(&lease) as _).await?;
+        let connections = Arc::new(Connections::start()?);
+        let store = open_cassandra(settings, Arc::clone(&lease) as _, connections.runtime()).await?;
         let secret = store.installation_secret(&OsRandom).await?;
         let shared = Arc::new(store.clone());
         Ok(Self {
@@ -69,7 +110,11 @@ impl Stores {
             directory: shared,
             secret,
             lease: Arc::clone(&lease) as _,
-            shared: Some(Shared { store, lease }),
+            shared: Some(Shared {
+                store,
+                lease,
+                connections,
+            }),
         })
     }
 }
@@ -82,8 +127,10 @@ impl Stores {
 pub(crate) async fn open_cassandra(
     settings: &Settings,
     lease: Arc<dyn Lease>,
+    runtime: Handle,
 ) -> anyhow::Result<CassandraStore> {
     let surroundings = Surroundings {
+        runtime,
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom),
         lease,

@@ -7,8 +7,8 @@ use mailhorn_cassandra::{CassandraStore, Options, Surroundings};
 use mailhorn_events::{EventId, Generation, QuotaLimits};
 use mailhorn_ports::contract::World;
 use mailhorn_ports::{
-    Clock, Cursor, Directory, GroupName, GroupStore, MailStore, MemberRow, Membership, QuotaOwner,
-    QuotaStore, Random, Retention,
+    Clock, Cursor, Directory, GroupName, GroupStore, MailStore, MemberRow, Membership, QuotaDefaults,
+    QuotaOwner, QuotaStore, Random, Retention,
 };
 
 use crate::support::{self, Chance, Slot, Wall, surroundings};
@@ -340,8 +340,16 @@ async fn usage_is_counted_seldom_and_soon() {
         QuotaOwner::Domain("example.org".into()),
     );
     let both = [domain.clone(), account.clone()];
+    let limits = QuotaLimits {
+        messages: Some(1_000),
+        octets: None,
+    };
+    let defaults = QuotaDefaults {
+        user: limits,
+        domain: limits,
+    };
     let messages = async |store: &CassandraStore| {
-        let standings = store.quota_standings(&both).await.unwrap();
+        let standings = store.quota_standings(&both, defaults).await.unwrap();
         [standings[0].usage.messages, standings[1].usage.messages]
     };
     assert_eq!(messages(&store).await, [0, 0]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mailhorn_cassandra::{CassandraStore, Surroundings};
+use mailhorn_cassandra::{CassandraStore, OpenError, Surroundings};
 use mailhorn_events::{MailboxId, MessageId};
 use mailhorn_ports::contract::World;
 use mailhorn_ports::{
@@ -186,4 +186,22 @@ async fn a_start_hides_no_message() {
     }
     world.expunge_messages(&ann, &[late]).await;
     assert_eq!(messages(&store, &ann).await, [first]);
+}
+
+/// A keyspace that was made by somebody who did not think of centres is named, and not used.
+#[tokio::test]
+async fn a_keyspace_without_replicas_in_this_centre_is_refused() {
+    let keyspace = "mailhorn_test_elsewhere";
+    let made = "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}";
+    support::query(&format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} {made}")).await;
+    let opened = CassandraStore::open(support::options(keyspace), surroundings()).await;
+    support::query(&format!("DROP KEYSPACE {keyspace}")).await;
+    let error = opened.unwrap_err();
+    assert!(matches!(error, OpenError::Replication { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("cassandra.keyspace: mailhorn_test_elsewhere "),
+        "{error}"
+    );
 }

@@ -6,10 +6,12 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdrs_tokio::cluster::NodeTcpConfigBuilder;
-use cdrs_tokio::cluster::session::{SessionBuilder, TcpSessionBuilder};
+use cdrs_tokio::cluster::session::{Session, SessionBuilder, TcpSessionBuilder};
+use cdrs_tokio::cluster::{NodeTcpConfigBuilder, TcpConnectionManager};
 use cdrs_tokio::load_balancing::RoundRobinLoadBalancingStrategy;
+use cdrs_tokio::transport::TransportTcp;
 use cdrs_tokio::types::IntoRustByIndex;
+use cdrs_tokio::types::rows::Row;
 use mailhorn_cassandra::{CassandraStore, Options, Surroundings};
 use mailhorn_events::Stamp;
 use mailhorn_ports::{Clock, Forever, Random};
@@ -36,6 +38,7 @@ impl Random for Chance {
 
 pub(crate) fn surroundings() -> Surroundings {
     Surroundings {
+        runtime: tokio::runtime::Handle::current(),
         clock: Arc::new(Wall),
         random: Arc::new(Chance),
         lease: Arc::new(Forever),
@@ -89,34 +92,13 @@ pub(crate) async fn empty() -> (CassandraStore, Slot) {
 
 /// Empties every table of a keyspace, but for what says that they are made.
 async fn truncate(slot: &Slot) {
-    let config = NodeTcpConfigBuilder::new()
-        .with_contact_point(server().into())
-        .build()
-        .await
-        .unwrap();
-    let session = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config)
-        .build()
-        .await
-        .unwrap();
-    let tables = format!(
-        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{}'",
-        slot.keyspace
-    );
-    let tables = session
-        .query(tables)
-        .await
-        .unwrap()
-        .response_body()
-        .unwrap()
-        .into_rows()
-        .unwrap();
-    for table in tables {
+    let keyspace = &slot.keyspace;
+    let tables = format!("SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{keyspace}'");
+    let session = session().await;
+    for table in ask(&session, &tables).await {
         let table: String = table.get_r_by_index(0).unwrap();
         if !table.starts_with("schema_") {
-            session
-                .query(format!("TRUNCATE {}.{table}", slot.keyspace))
-                .await
-                .unwrap();
+            ask(&session, &format!("TRUNCATE {keyspace}.{table}")).await;
         }
     }
 }
@@ -134,15 +116,23 @@ pub(crate) fn now() -> Stamp {
 
 /// Asks the server past the store; gives how many rows came.
 pub(crate) async fn query(cql: &str) -> usize {
-    let config = NodeTcpConfigBuilder::new()
-        .with_contact_point(server().into())
-        .build()
-        .await
-        .unwrap();
-    let session = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config)
-        .build()
-        .await
-        .unwrap();
-    let body = session.query(cql).await.unwrap().response_body().unwrap();
-    body.into_rows().map_or(0, |rows| rows.len())
+    ask(&session().await, cql).await.len()
+}
+
+type Past = Session<
+    TransportTcp,
+    TcpConnectionManager,
+    RoundRobinLoadBalancingStrategy<TransportTcp, TcpConnectionManager>,
+>;
+
+async fn session() -> Past {
+    let config = NodeTcpConfigBuilder::new().with_contact_point(server().into());
+    let config = config.build().await.unwrap();
+    let builder = TcpSessionBuilder::new(RoundRobinLoadBalancingStrategy::new(), config);
+    builder.build().await.unwrap()
+}
+
+async fn ask(session: &Past, cql: &str) -> Vec<Row> {
+    let answer = session.query(cql).await.unwrap().response_body().unwrap();
+    answer.into_rows().unwrap_or_default()
 }

@@ -47,8 +47,12 @@ impl QuotaStore for Asked {
         self.store.usage(owner).await
     }
 
-    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
-        self.store.quota_standings(owners).await
+    async fn quota_standings(
+        &self,
+        owners: &[QuotaOwner],
+        defaults: QuotaDefaults,
+    ) -> Result<Vec<QuotaStanding>, StoreError> {
+        self.store.quota_standings(owners, defaults).await
     }
 
     async fn recount_usage(&self) -> Result<u64, StoreError> {
@@ -109,7 +113,10 @@ async fn an_owner_without_limits_costs_the_store_nothing_once_it_is_known() {
 async fn usage_is_asked_for_each_time_and_only_where_there_is_a_limit() {
     let store = Arc::new(Asked::default());
     let options = QuotaOptions {
-        domain_default: limits(Some(5), None),
+        defaults: QuotaDefaults {
+            domain: limits(Some(5), None),
+            ..QuotaDefaults::default()
+        },
         ..QuotaOptions::default()
     };
     let quotas = Quotas::new(options, Arc::clone(&store) as _);
@@ -143,7 +150,10 @@ async fn changed_limits_hold_at_once_where_they_were_changed_and_soon_elsewhere(
 async fn limits_that_were_set_hold_in_place_of_the_settings() {
     let store = Arc::new(Asked::default());
     let options = QuotaOptions {
-        user_default: limits(None, Some(5)),
+        defaults: QuotaDefaults {
+            user: limits(None, Some(5)),
+            ..QuotaDefaults::default()
+        },
         ..QuotaOptions::default()
     };
     let quotas = Quotas::new(options, Arc::clone(&store) as _);

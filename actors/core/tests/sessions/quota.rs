@@ -5,7 +5,7 @@ use std::time::Duration;
 use mailhorn_core::quota::QuotaOptions;
 use mailhorn_events::QuotaLimits;
 use mailhorn_ports::memory::NextCommit;
-use mailhorn_ports::{Directory, QuotaOwner, QuotaStore};
+use mailhorn_ports::{Directory, QuotaDefaults, QuotaOwner, QuotaStore};
 
 use crate::transfer::{lost_reply, retry, smtp};
 use crate::world::{Client, Knobs, World};
@@ -34,8 +34,7 @@ fn octets(limit: u64) -> QuotaLimits {
 
 async fn limited(user: QuotaLimits, domain: QuotaLimits) -> World {
     let quota = QuotaOptions {
-        user_default: user,
-        domain_default: domain,
+        defaults: QuotaDefaults { user, domain },
         ..QuotaOptions::default()
     };
     World::start(Knobs {
@@ -336,7 +335,10 @@ async fn a_first_try_whose_outcome_was_unknown_is_known_though_the_mailbox_is_fu
 #[actix::test]
 async fn without_notes_lmtp_refuses_the_full_mailbox_at_rcpt() {
     let quota = QuotaOptions {
-        user_default: messages(1),
+        defaults: QuotaDefaults {
+            user: messages(1),
+            ..QuotaDefaults::default()
+        },
         ..QuotaOptions::default()
     };
     let world = World::start(Knobs {

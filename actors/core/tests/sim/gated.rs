@@ -9,8 +9,8 @@ use mailhorn_events::{EventId, Generation, MailboxId, MessageId, QuotaLimits, St
 use mailhorn_ports::memory::MemoryStore;
 use mailhorn_ports::{
     CommitError, Committed, Cursor, Epoch, Figure, Group, GroupName, GroupStore, Key, KnownGroup, Lease,
-    Letter, LogEntry, MailStore, Maintained, MemberRow, Membership, Part, QuotaOwner, QuotaStanding,
-    QuotaStore, ReadError, RegisteredFor, Registry, Retention, StoreError, Transport, ViewRow,
+    Letter, LogEntry, MailStore, Maintained, MemberRow, Membership, Part, QuotaDefaults, QuotaOwner,
+    QuotaStanding, QuotaStore, ReadError, RegisteredFor, Registry, Retention, StoreError, Transport, ViewRow,
 };
 use tokio::time::sleep;
 
@@ -243,8 +243,14 @@ impl QuotaStore for GatedStore {
         self.gate.store(self.store.usage(owner)).await?
     }
 
-    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
-        self.gate.store(self.store.quota_standings(owners)).await?
+    async fn quota_standings(
+        &self,
+        owners: &[QuotaOwner],
+        defaults: QuotaDefaults,
+    ) -> Result<Vec<QuotaStanding>, StoreError> {
+        self.gate
+            .store(self.store.quota_standings(owners, defaults))
+            .await?
     }
 
     async fn recount_usage(&self) -> Result<u64, StoreError> {

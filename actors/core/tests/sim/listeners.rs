@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mailhorn_events::{EventId, Happened, Happening, MailboxId, MessageId, QuotaLimits, Stamp};
-use mailhorn_listeners::quota::QuotaDefaults;
 use mailhorn_ports::memory::SeededRandom;
-use mailhorn_ports::{Handled, Key, Listener, MailStore};
+use mailhorn_ports::{Handled, Key, Listener, MailStore, QuotaDefaults};
 use parking_lot::Mutex;
 
 use crate::gate::Gate;

@@ -158,7 +158,11 @@ impl World {
 
     async fn announced(&self, owner: &QuotaOwner) -> u8 {
         let owner = std::slice::from_ref(owner);
-        self.store.quota_standings(owner).await.unwrap()[0].announced_percent
+        self.store
+            .quota_standings(owner, QuotaDefaults::default())
+            .await
+            .unwrap()[0]
+            .announced_percent
     }
 }
 

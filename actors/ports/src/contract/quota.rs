@@ -8,7 +8,7 @@ use mailhorn_events::{Happening, MessageId, QuotaLimits, QuotaRoot, QuotaUsage};
 use super::World;
 use crate::directory::{Account, Directory};
 use crate::memory::SeededRandom;
-use crate::quota::{QuotaOwner, QuotaStore};
+use crate::quota::{QuotaDefaults, QuotaOwner, QuotaStore};
 use crate::store::{Announce, Change, Figure, MailStore, RecipientOutcome, ThresholdMove};
 
 const ANN: &str = "ann@example.org";
@@ -30,7 +30,10 @@ async fn usage<S: QuotaStore>(store: &S, owner: &QuotaOwner) -> (u64, u64) {
 
 /// The threshold that was announced last.
 pub(super) async fn announced<S: QuotaStore>(store: &S, owner: &QuotaOwner) -> u8 {
-    let standings = store.quota_standings(std::slice::from_ref(owner)).await.unwrap();
+    let standings = store
+        .quota_standings(std::slice::from_ref(owner), QuotaDefaults::default())
+        .await
+        .unwrap();
     standings[0].announced_percent
 }
 
@@ -318,14 +321,19 @@ pub async fn many_owners_are_looked_at_in_one_go<S: MailStore + Directory + Quot
     store.set_quota_limits(&of(&ann), Some(limits)).await.unwrap();
     let crossing = crossing(&world, &eve, &owners[0], 0, 80);
     world.commit(vec![Change::Announce(crossing)]).await;
-    let standings = store.quota_standings(&owners).await.unwrap();
+    let many = QuotaLimits {
+        messages: Some(100),
+        octets: None,
+    };
+    let defaults = QuotaDefaults {
+        user: many,
+        domain: many,
+    };
+    let standings = store.quota_standings(&owners, defaults).await.unwrap();
     assert_eq!(standings.len(), owners.len());
     for (owner, standing) in owners.iter().zip(&standings) {
-        assert_eq!(
-            standing.limits,
-            store.quota_limits(owner).await.unwrap(),
-            "{owner:?}"
-        );
+        let set = store.quota_limits(owner).await.unwrap();
+        assert_eq!(standing.limits, set.unwrap_or(many), "{owner:?}");
         assert_eq!(standing.usage, store.usage(owner).await.unwrap(), "{owner:?}");
     }
     let announced: Vec<u8> = standings
@@ -333,9 +341,20 @@ pub async fn many_owners_are_looked_at_in_one_go<S: MailStore + Directory + Quot
         .map(|standing| standing.announced_percent)
         .collect();
     assert_eq!(announced, [80, 0, 0, 0]);
-    assert_eq!(standings[1].limits, Some(limits));
+    assert_eq!(standings[1].limits, limits);
     assert_eq!((standings[0].usage.messages, standings[1].usage.messages), (1, 2));
-    assert_eq!(store.quota_standings(&[]).await.unwrap(), []);
+    assert_eq!(store.quota_standings(&[], defaults).await.unwrap(), []);
+    let unlimited = store
+        .quota_standings(&owners, QuotaDefaults::default())
+        .await
+        .unwrap();
+    let messages: Vec<u64> = unlimited.iter().map(|standing| standing.usage.messages).collect();
+    assert_eq!(
+        messages,
+        [0, 2, 0, 2],
+        "of whom nothing is limited nothing is counted"
+    );
+    assert_eq!(unlimited[0].announced_percent, 80);
 }
 
 /// Counting anew changes nothing where nothing is wrong.

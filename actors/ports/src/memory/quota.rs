@@ -5,7 +5,7 @@ use mailhorn_events::{MailboxId, QuotaLimits};
 
 use super::{MemoryStore, State};
 use crate::directory::domain_of;
-use crate::quota::{QuotaOwner, QuotaStanding, QuotaStore};
+use crate::quota::{QuotaDefaults, QuotaOwner, QuotaStanding, QuotaStore};
 use crate::store::{Figure, StoreError};
 
 impl State {
@@ -62,13 +62,23 @@ impl QuotaStore for MemoryStore {
         Ok(state.usage(owner))
     }
 
-    async fn quota_standings(&self, owners: &[QuotaOwner]) -> Result<Vec<QuotaStanding>, StoreError> {
+    async fn quota_standings(
+        &self,
+        owners: &[QuotaOwner],
+        defaults: QuotaDefaults,
+    ) -> Result<Vec<QuotaStanding>, StoreError> {
         self.available()?;
         let state = self.0.lock();
-        let standing = |owner: &QuotaOwner| QuotaStanding {
-            limits: state.limits.get(owner).copied(),
-            announced_percent: state.thresholds.get(owner).copied().unwrap_or_default(),
-            usage: state.usage(owner),
+        let standing = |owner: &QuotaOwner| {
+            let limits = defaults.in_force(owner, state.limits.get(owner).copied());
+            QuotaStanding {
+                limits,
+                announced_percent: state.thresholds.get(owner).copied().unwrap_or_default(),
+                usage: match limits == QuotaLimits::default() {
+                    true => Figure::default(),
+                    false => state.usage(owner),
+                },
+            }
         };
         Ok(owners.iter().map(standing).collect())
     }

@@ -69,6 +69,7 @@ impl Process {
         let clock = Arc::new(Hand(now()?.into()));
         let random: Arc<dyn Random> = Arc::new(Counting(now()?.into()));
         let surroundings = Surroundings {
+            runtime: tokio::runtime::Handle::current(),
             clock: Arc::clone(&clock) as _,
             random: Arc::clone(&random),
             lease: Arc::new(Forever),
