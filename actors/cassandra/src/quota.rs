@@ -1,17 +1,45 @@
 //! Quotas: limits, the threshold that was announced last, and how owners stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join_all};
 use mailhorn_events::{QuotaLimits, Stamp};
 use mailhorn_ports::{Figure, QuotaDefaults, QuotaOwner, QuotaStanding, QuotaStore, StoreError};
+use parking_lot::Mutex;
 
 use crate::session::Cql;
 use crate::statements::Statement;
 use crate::store::{CassandraStore, Inner};
 use crate::usage;
 use crate::values::{bigint, int, text};
+
+/// Owners without limits that are remembered at most; beyond, all are forgotten and asked for again.
+const UNLIMITED_MAX: usize = 100_000;
+
+/// Owners for whom no limits were set and nothing was announced, and when that was read: mail for them comes and goes, and
+/// there is nothing to say of it.
+#[derive(Debug, Default)]
+pub(crate) struct Unlimited(Mutex<HashMap<QuotaOwner, Stamp>>);
+
+impl Unlimited {
+    fn read_at(&self, owner: &QuotaOwner) -> Option<Stamp> {
+        self.0.lock().get(owner).copied()
+    }
+
+    fn remember(&self, owner: &QuotaOwner, now: Stamp) {
+        let mut unlimited = self.0.lock();
+        if unlimited.len() >= UNLIMITED_MAX {
+            unlimited.clear();
+        }
+        unlimited.insert(owner.clone(), now);
+    }
+
+    fn forget(&self, owner: &QuotaOwner) {
+        self.0.lock().remove(owner);
+    }
+}
 
 /// What an owner's rows are found by.
 pub(crate) fn key(owner: &QuotaOwner) -> String {
@@ -121,6 +149,31 @@ async fn usages(
     Ok(usages)
 }
 
+impl CassandraStore {
+    /// The limits that were set for an owner, and the threshold that was announced last. That there is neither, and no
+    /// default that could lead to one, is remembered for as long as usage is.
+    async fn marks(
+        &self,
+        owner: &QuotaOwner,
+        defaults: QuotaDefaults,
+    ) -> Result<(Option<QuotaLimits>, u8), StoreError> {
+        let (inner, now) = (&self.0, self.0.now());
+        let is_recent = |read_at: Stamp| {
+            Duration::from_micros(now.0.saturating_sub(read_at.0)) < inner.options.usage_refresh
+        };
+        if inner.unlimited.read_at(owner).is_some_and(is_recent) {
+            return Ok((None, 0));
+        }
+        let cql = &*inner.cql;
+        let (limits, percent) = try_join(limits(cql, owner), announced(cql, owner)).await?;
+        let limits = limits.map(|(limits, _)| limits);
+        if limits.is_none() && percent == 0 && defaults.in_force(owner, None) == QuotaLimits::default() {
+            inner.unlimited.remember(owner, now);
+        }
+        Ok((limits, percent))
+    }
+}
+
 #[async_trait]
 impl QuotaStore for CassandraStore {
     async fn quota_limits(&self, owner: &QuotaOwner) -> Result<Option<QuotaLimits>, StoreError> {
@@ -133,10 +186,13 @@ impl QuotaStore for CassandraStore {
         owner: &QuotaOwner,
         limits: Option<QuotaLimits>,
     ) -> Result<(), StoreError> {
-        match limits {
+        let set = match limits {
             Some(limits) => set_limits(&self.0, owner, limits).await,
             None => remove_limits(&self.0, owner).await,
-        }
+        };
+        // After it was tried: what was read in between may be from before.
+        self.0.unlimited.forget(owner);
+        set
     }
 
     async fn usage(&self, owner: &QuotaOwner) -> Result<Figure, StoreError> {
@@ -148,19 +204,16 @@ impl QuotaStore for CassandraStore {
         owners: &[QuotaOwner],
         defaults: QuotaDefaults,
     ) -> Result<Vec<QuotaStanding>, StoreError> {
-        let cql = &*self.0.cql;
-        let of_each = owners
-            .iter()
-            .map(|owner| try_join(limits(cql, owner), announced(cql, owner)));
-        let told = try_join_all(of_each).await?.into_iter().zip(owners);
-        let told: Vec<(QuotaLimits, u8)> = told
-            .map(|((set, percent), owner)| (defaults.in_force(owner, set.map(|(limits, _)| limits)), percent))
+        let of_each = owners.iter().map(|owner| self.marks(owner, defaults));
+        let marks = try_join_all(of_each).await?.into_iter().zip(owners);
+        let marks: Vec<(QuotaLimits, u8)> = marks
+            .map(|((set, percent), owner)| (defaults.in_force(owner, set), percent))
             .collect();
         // After the thresholds, as the port has it. Of whom nothing is limited nothing is counted.
         let is_limited = |limits: &QuotaLimits| *limits != QuotaLimits::default();
         let limited = owners
             .iter()
-            .zip(&told)
+            .zip(&marks)
             .filter(|(_, (limits, _))| is_limited(limits));
         let limited: Vec<QuotaOwner> = limited.map(|(owner, _)| owner.clone()).collect();
         let usages = usages(self, &limited).await?;
@@ -170,7 +223,7 @@ impl QuotaStore for CassandraStore {
                 announced_percent,
                 usage: usages.get(owner).copied().unwrap_or_default(),
             };
-        Ok(owners.iter().zip(told).map(standing).collect())
+        Ok(owners.iter().zip(marks).map(standing).collect())
     }
 
     async fn recount_usage(&self) -> Result<u64, StoreError> {

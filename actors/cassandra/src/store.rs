@@ -21,6 +21,7 @@ use crate::line::Line;
 use crate::log::{self, Parts};
 use crate::notes::Notes;
 use crate::options::Options;
+use crate::quota::Unlimited;
 use crate::session::{Cql, Health, OpenError, Servers};
 use crate::statements::Statement;
 use crate::sweep::{self, Sweep};
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) notes: Notes,
     pub(crate) parts: Parts,
     pub(crate) groups: Groups,
+    pub(crate) unlimited: Unlimited,
     pub(crate) counting: Counting,
     pub(crate) uploads: Uploads,
     pub(crate) sweep: Sweep,
@@ -94,6 +96,7 @@ impl CassandraStore {
             parts: Parts::default(),
             groups: Groups::new(&*surroundings.random),
             random: surroundings.random,
+            unlimited: Unlimited::default(),
             counting: Counting::default(),
             uploads: Uploads::default(),
             sweep: Sweep::default(),

@@ -415,3 +415,30 @@ async fn limits_set_by_a_clock_that_is_behind_hold() {
         assert_eq!(ahead.quota_limits(&owner).await.unwrap(), None);
     }
 }
+
+/// Whose mail nobody limits is not asked for at every message: limits set by this process are seen at once, those of another
+/// one when the refresh is over.
+#[tokio::test]
+async fn limits_that_come_to_be_are_seen_here_at_once_and_elsewhere_soon() {
+    let (first, slot) = support::empty().await;
+    let refresh = Duration::from_millis(300);
+    let one = with(&slot, |options| options.usage_refresh = refresh).await;
+    let two = with(&slot, |options| options.usage_refresh = refresh).await;
+    let ann = World::new(&first).account("ann@example.org").await;
+    let owner = [QuotaOwner::Account(ann.id)];
+    let in_force = async |store: &CassandraStore| {
+        let standings = store.quota_standings(&owner, QuotaDefaults::default()).await;
+        standings.unwrap()[0].limits
+    };
+    for store in [&one, &two] {
+        assert_eq!(in_force(store).await, QuotaLimits::default());
+    }
+    let limits = QuotaLimits {
+        messages: Some(3),
+        octets: None,
+    };
+    one.set_quota_limits(&owner[0], Some(limits)).await.unwrap();
+    assert_eq!(in_force(&one).await, limits);
+    tokio::time::sleep(refresh * 2).await;
+    assert_eq!(in_force(&two).await, limits);
+}

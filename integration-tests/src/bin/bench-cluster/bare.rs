@@ -100,6 +100,9 @@ impl Bare {
             &20_000u32.to_be_bytes(),
         ]
         .concat();
+        // At RCPT.
+        self.run(&self.account, vec![value(b"u00050@example.org")])
+            .await?;
         let coming = async {
             match shares {
                 true => {

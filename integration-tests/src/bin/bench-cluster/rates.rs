@@ -160,7 +160,7 @@ pub(crate) async fn events(nodes: &Nodes) -> anyhow::Result<String> {
     let mut sender = Sender::connect(nodes.one.lmtp(), 1_024).await?;
     let mut millis = Vec::new();
     for number in 0..EVENTS as u64 {
-        sender.deliver((1 << 50) + number, &[account]).await?;
+        sender.deliver(1_000_000 + number, &[account]).await?;
         let answered = Instant::now();
         let at = heard
             .recv_timeout(Duration::from_secs(10))
