@@ -65,8 +65,9 @@ fn now() -> anyhow::Result<u64> {
 }
 
 impl Process {
-    async fn open(nodes: &Nodes) -> anyhow::Result<Self> {
-        let clock = Arc::new(Hand(now()?.into()));
+    /// Its clock stands at `begin` (microseconds): ids never go back, so whoever wants old ones begins there.
+    async fn open(nodes: &Nodes, begin: u64) -> anyhow::Result<Self> {
+        let clock = Arc::new(Hand(begin.into()));
         let random: Arc<dyn Random> = Arc::new(Counting(now()?.into()));
         let surroundings = Surroundings {
             runtime: tokio::runtime::Handle::current(),
@@ -173,7 +174,7 @@ impl Process {
 
 /// A maildrop of many messages beside one of twenty.
 pub(crate) async fn opening(options: &Options, nodes: &Nodes) -> anyhow::Result<String> {
-    let mut process = Process::open(nodes).await?;
+    let mut process = Process::open(nodes, now()?).await?;
     let (many, few) = (
         process.account(ACCOUNTS - 1).await?,
         process.account(ACCOUNTS - 2).await?,
@@ -191,12 +192,12 @@ pub(crate) async fn opening(options: &Options, nodes: &Nodes) -> anyhow::Result<
 
 /// A maildrop that took and lost many messages over a day, each thousand emptied by a log-in, beside a new one.
 pub(crate) async fn tombstones(options: &Options, nodes: &Nodes) -> anyhow::Result<String> {
-    let mut process = Process::open(nodes).await?;
+    let (begin, rounds) = (now()? - DAY, options.tombstones.div_ceil(ROUND) as u64);
+    let mut process = Process::open(nodes, begin).await?;
     let (old, new) = (
         process.account(ACCOUNTS - 3).await?,
         process.account(ACCOUNTS - 4).await?,
     );
-    let (begin, rounds) = (now()? - DAY, options.tombstones.div_ceil(ROUND) as u64);
     let began = Instant::now();
     for round in 0..rounds {
         process

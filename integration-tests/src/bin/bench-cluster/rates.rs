@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use mailhorn_core::membership::BEAT_PAUSE;
 use uuid::Uuid;
 
 use crate::bare::Bare;
@@ -197,7 +198,7 @@ fn feed(nodes: &Nodes, account: usize) -> anyhow::Result<mpsc::Receiver<Instant>
             line.clear();
         }
     });
-    // Registered on both nodes before the first delivery.
-    std::thread::sleep(Duration::from_secs(1));
+    // Until each node has seen the other: one that it doesn't know is sent nothing.
+    std::thread::sleep(3 * BEAT_PAUSE);
     Ok(heard)
 }
