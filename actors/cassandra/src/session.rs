@@ -337,6 +337,18 @@ fn sort(error: DriverError) -> Failed {
     }
 }
 
+/// The error for a human. Of a failure on a replica the driver can't read the details as protocol 5 writes them, and says
+/// that an answer is too short.
+fn explained(error: &DriverError) -> String {
+    match error {
+        DriverError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "a replica failed at it, for a reason that stands in Cassandra's own log (too many tombstones, a full disk)"
+                .into()
+        }
+        error => error.to_string(),
+    }
+}
+
 #[async_trait]
 impl Cql for Servers {
     async fn run(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, StoreError> {
@@ -349,7 +361,10 @@ impl Cql for Servers {
             }
             Ok(Err(error)) => (
                 false,
-                Err(StoreError::Unavailable(format!("{statement:?}: {error}"))),
+                Err(StoreError::Unavailable(format!(
+                    "{statement:?}: {}",
+                    explained(&error)
+                ))),
             ),
             Err(_) => {
                 let millis = self.request_timeout.as_millis();
@@ -551,5 +566,15 @@ mod tests {
             };
             assert_eq!(asked.consistency, consistency, "{statement:?}");
         }
+    }
+
+    #[test]
+    fn what_a_replica_failed_at_is_looked_for_in_its_log() {
+        let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(explained(&short.into()).contains("Cassandra's own log"));
+        assert_eq!(
+            explained(&DriverError::Timeout("late".into())),
+            "Timeout: late"
+        );
     }
 }

@@ -65,9 +65,9 @@ fn now() -> anyhow::Result<u64> {
 }
 
 impl Process {
-    /// Its clock stands at `begin` (microseconds): ids never go back, so whoever wants old ones begins there.
+    /// Its ids begin at `begin` (microseconds), for they never go back. A store opens only with the right time.
     async fn open(nodes: &Nodes, begin: u64) -> anyhow::Result<Self> {
-        let clock = Arc::new(Hand(begin.into()));
+        let clock = Arc::new(Hand(now()?.into()));
         let random: Arc<dyn Random> = Arc::new(Counting(now()?.into()));
         let surroundings = Surroundings {
             runtime: tokio::runtime::Handle::current(),
@@ -77,6 +77,7 @@ impl Process {
         };
         let options = StoreOptions::local(&nodes.cassandra, "dc1", &nodes.keyspace);
         let store = CassandraStore::open(options, surroundings).await?;
+        clock.0.store(begin, Ordering::Relaxed);
         let ids = Ids::new(Arc::clone(&clock) as _, random, Stamp(0));
         let generation = ids.generation();
         store.begin_log(generation, "history").await?;
