@@ -1,35 +1,27 @@
 //! The way to the server: statements are prepared once, go to a replica of the near centre, and end by our own deadline.
 
+mod driver;
 mod making;
+mod routes;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cassandra_protocol::authenticators::{
-    NoneAuthenticatorProvider, SaslAuthenticatorProvider, StaticPasswordAuthenticatorProvider,
-};
-use cassandra_protocol::compression::Compression;
 use cassandra_protocol::consistency::Consistency;
 use cassandra_protocol::error::Error as DriverError;
 use cassandra_protocol::frame::message_error::ErrorType;
 use cassandra_protocol::frame::message_response::ResponseBody;
 use cassandra_protocol::frame::message_result::ResResultBody;
-use cassandra_protocol::frame::{Envelope, Version};
+use cassandra_protocol::frame::Envelope;
 use cassandra_protocol::query::{PreparedQuery, QueryValues};
 use cassandra_protocol::types::value::Value;
-use cdrs_tokio::cluster::connection_pool::ConnectionPoolConfigBuilder;
-use cdrs_tokio::cluster::session::{RustlsSessionBuilder, Session, SessionBuilder, TcpSessionBuilder};
-use cdrs_tokio::cluster::{NodeAddress, NodeRustlsConfigBuilder, NodeTcpConfigBuilder};
-use cdrs_tokio::cluster::{RustlsConnectionManager, TcpConnectionManager};
-use cdrs_tokio::load_balancing::TopologyAwareLoadBalancingStrategy;
-use cdrs_tokio::load_balancing::node_distance_evaluator::TopologyAwareNodeDistanceEvaluator;
-use cdrs_tokio::retry::FallthroughRetryPolicy;
 use cdrs_tokio::statement::{StatementParams, StatementParamsBuilder};
-use cdrs_tokio::transport::{TransportRustls, TransportTcp};
+use futures_util::future::{Either, select};
 use mailhorn_ports::{Clock, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -42,7 +34,9 @@ use crate::statements::{Class, Statement};
 use crate::store::Surroundings;
 use crate::values::{Bind, Row};
 
+use driver::{Driver, Using};
 use making::{make_schema, wait_for_agreement};
+use routes::{Asked, LATE, Routes};
 
 /// How often an idempotent statement is asked at most.
 const TRIES_MAX: u32 = 4;
@@ -50,8 +44,6 @@ const TRIES_MAX: u32 = 4;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long the servers have to answer at a start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Connections to each server.
-const CONNECTIONS: usize = 2;
 
 /// Statements, wherever they go.
 #[async_trait]
@@ -126,131 +118,12 @@ pub enum OpenError {
     },
 }
 
-type Tcp = Session<
-    TransportTcp,
-    TcpConnectionManager,
-    TopologyAwareLoadBalancingStrategy<TransportTcp, TcpConnectionManager>,
->;
-type Rustls = Session<
-    TransportRustls,
-    RustlsConnectionManager,
-    TopologyAwareLoadBalancingStrategy<TransportRustls, RustlsConnectionManager>,
->;
-
-/// The driver's session, whichever way it goes over the wire.
-enum Driver {
-    Tcp(Tcp),
-    Tls(Rustls),
-}
-
-/// Whether connections use the keyspace from their start. A `USE` later reaches each of them at some time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Using {
-    Nothing,
-    TheKeyspace,
-}
-
-impl Driver {
-    async fn connect(options: &Options, using: Using) -> Result<Self, OpenError> {
-        let no_server = |error: DriverError| OpenError::NoServer(error.to_string());
-        let addresses: Vec<NodeAddress> = options.contact_points.iter().map(NodeAddress::from).collect();
-        let authenticator: Arc<dyn SaslAuthenticatorProvider + Send + Sync> = match &options.login {
-            Some(login) => Arc::new(StaticPasswordAuthenticatorProvider::new(
-                &login.user,
-                &login.password,
-            )),
-            None => Arc::new(NoneAuthenticatorProvider),
-        };
-        match &options.tls {
-            None => {
-                let config = NodeTcpConfigBuilder::new()
-                    .with_contact_points(addresses)
-                    .with_authenticator_provider(authenticator)
-                    .with_version(Version::V5);
-                let config = config.build().await.map_err(no_server)?;
-                let builder =
-                    TcpSessionBuilder::new(TopologyAwareLoadBalancingStrategy::new(None, false), config);
-                let session = built(builder, options, using).build().await;
-                session
-                    .map(Self::Tcp)
-                    .map_err(|error| OpenError::NoServer(error.to_string()))
-            }
-            Some(tls) => {
-                let config = NodeRustlsConfigBuilder::new(tls.server_name.clone(), Arc::clone(&tls.config))
-                    .with_contact_points(addresses)
-                    .with_authenticator_provider(authenticator)
-                    .with_version(Version::V5);
-                let config = config.build().await.map_err(no_server)?;
-                let builder =
-                    RustlsSessionBuilder::new(TopologyAwareLoadBalancingStrategy::new(None, false), config);
-                let session = built(builder, options, using).build().await;
-                session
-                    .map(Self::Tls)
-                    .map_err(|error| OpenError::NoServer(error.to_string()))
-            }
-        }
-    }
-
-    async fn query(&self, cql: &str) -> Result<Envelope, DriverError> {
-        match self {
-            Self::Tcp(session) => session.query(cql).await,
-            Self::Tls(session) => session.query(cql).await,
-        }
-    }
-
-    async fn prepare(&self, cql: &str) -> Result<PreparedQuery, DriverError> {
-        match self {
-            Self::Tcp(session) => session.prepare(cql).await,
-            Self::Tls(session) => session.prepare(cql).await,
-        }
-    }
-
-    async fn execute(
-        &self,
-        prepared: &PreparedQuery,
-        parameters: &StatementParams,
-    ) -> Result<Envelope, DriverError> {
-        match self {
-            Self::Tcp(session) => session.exec_with_params(prepared, parameters).await,
-            Self::Tls(session) => session.exec_with_params(prepared, parameters).await,
-        }
-    }
-}
-
-fn built<T, CM, LB, B>(builder: B, options: &Options, using: Using) -> B
-where
-    T: cdrs_tokio::transport::CdrsTransport + 'static,
-    CM: cdrs_tokio::cluster::ConnectionManager<T> + 'static,
-    LB: cdrs_tokio::load_balancing::LoadBalancingStrategy<T, CM> + Send + Sync + 'static,
-    B: SessionBuilder<T, CM, LB>,
-{
-    let compression = if options.compression {
-        Compression::Lz4
-    } else {
-        Compression::None
-    };
-    let pool = ConnectionPoolConfigBuilder::new()
-        .with_local_size(CONNECTIONS)
-        .with_connect_timeout(Some(options.request_timeout))
-        .build();
-    let builder = match using {
-        Using::Nothing => builder,
-        Using::TheKeyspace => builder.with_keyspace(options.keyspace.clone()),
-    };
-    builder
-        .with_compression(compression)
-        .with_retry_policy(Box::new(FallthroughRetryPolicy))
-        .with_node_distance_evaluator(Box::new(TopologyAwareNodeDistanceEvaluator::new(
-            options.datacenter.clone(),
-        )))
-        .with_connection_pool_config(pool)
-}
-
 /// An open keyspace on real servers.
 pub(crate) struct Servers {
     /// The driver makes connections where it is asked, and they would live and end with whoever asked first.
     runtime: Handle,
     driver: Driver,
+    routes: Arc<Routes>,
     prepared: Vec<PreparedQuery>,
     permits: Semaphore,
     request_timeout: Duration,
@@ -274,7 +147,8 @@ impl Servers {
     /// Opens the keyspace, makes what is missing of it, and prepares every statement.
     pub(crate) async fn open(options: &Options, surroundings: &Surroundings) -> Result<Self, OpenError> {
         let late = |_| OpenError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
-        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::Nothing))
+        let routes = Routes::new(&options.datacenter);
+        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, &routes, Using::Nothing))
             .await
             .map_err(late)??;
         check_datacenter(&driver, options).await?;
@@ -283,7 +157,7 @@ impl Servers {
         made.map_err(|error| OpenError::Schema(error.to_string()))?;
         wait_for_agreement(&driver).await?;
         check_replication(&driver, options).await?;
-        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, Using::TheKeyspace))
+        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, &routes, Using::TheKeyspace))
             .await
             .map_err(late)??;
         make_schema(&driver, options, &*surroundings.random).await?;
@@ -296,6 +170,7 @@ impl Servers {
         Ok(Self {
             runtime: surroundings.runtime.clone(),
             driver,
+            routes,
             prepared,
             permits: Semaphore::new(options.requests_max),
             request_timeout: options.request_timeout,
@@ -417,8 +292,8 @@ impl Servers {
                     self.queued.fetch_add(1, Ordering::Relaxed);
                 }
                 let _permit = self.permits.acquire().await;
-                let answer = self.driver.execute(prepared, &parameters).await;
-                answer.map_err(Box::new).and_then(rows)
+                let answer = self.ask_servers(prepared, &parameters, is_idempotent).await;
+                answer.and_then(rows)
             };
             let failed = match answer {
                 Ok(rows) => return Ok(rows),
@@ -440,6 +315,37 @@ impl Servers {
             pause = pause.saturating_mul(2);
         }
         Err(DriverError::General("it was not tried".into()))
+    }
+
+    /// Asks a server, and beside it another one where it is late and the statement `may_repeat`: its machine may be gone
+    /// without a word.
+    async fn ask_servers(
+        &self,
+        prepared: &PreparedQuery,
+        parameters: &StatementParams,
+        may_repeat: bool,
+    ) -> Result<Envelope, Box<DriverError>> {
+        let asked = Asked::default();
+        let ask = || async { asked.by(self.driver.execute(prepared, parameters)).await.map_err(Box::new) };
+        let mut first = pin!(ask());
+        if !may_repeat {
+            return first.await;
+        }
+        if let Ok(answer) = timeout(LATE, &mut first).await {
+            self.routes.is_prompt(&asked);
+            return answer;
+        }
+        self.routes.is_late(&asked);
+        // Where many wait already, one statement more makes it worse.
+        let Ok(_permit) = self.permits.try_acquire() else {
+            return first.await;
+        };
+        self.retried.fetch_add(1, Ordering::Relaxed);
+        match select(first, pin!(ask())).await {
+            Either::Left((Err(_), other)) => other.await,
+            Either::Right((Err(_), other)) => other.await,
+            Either::Left((answer, _)) | Either::Right((answer, _)) => answer,
+        }
     }
 }
 

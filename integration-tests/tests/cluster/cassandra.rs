@@ -25,7 +25,12 @@ impl Cassandra {
         let mut arguments = vec!["start"];
         arguments.extend(vec!["dc1"; servers]);
         let place = last_commit_log.map(|path| (format!("CASSANDRA_COMMITLOG_{servers}"), path));
-        run(script(&arguments).envs(place));
+        let mut script = script(&arguments);
+        if servers > 1 {
+            // One of them dies, and what it has is counted on when the next one does: it must know its tables again.
+            script.env("CASSANDRA_UNSAFE", "false");
+        }
+        run(script.envs(place));
         started
     }
 
@@ -35,6 +40,10 @@ impl Cassandra {
 
     pub(crate) fn again(&self, server: usize) {
         run(&mut script(&["again", &server.to_string()]));
+    }
+
+    pub(crate) fn signal(&self, server: usize, signal: &str) {
+        run(&mut script(&["signal", &server.to_string(), signal]));
     }
 
     pub(crate) fn lives(&self, server: usize) -> bool {

@@ -66,6 +66,9 @@ pub(crate) fn run(
     });
     let ran = begun.elapsed();
     check_maildrops(&world);
+    for node in &cluster.nodes {
+        assert!(!node.log().contains("panicked at"), "{name}: a node panicked");
+    }
     report(name, ran, gap, &world);
 }
 

@@ -92,8 +92,9 @@ impl Life {
             tracing::debug!("the log has ended without its store");
         }
         self.stop_admin.stop(false).await;
-        self.wait_for(|life| life.kinds.acceptor.alive() == 0, DRAIN_GRACE)
-            .await;
+        // Groups ask the store, whose connections go with this life.
+        let ended = |life: &Self| life.kinds.acceptor.alive() + life.kinds.group.alive() == 0;
+        self.wait_for(ended, DRAIN_GRACE).await;
         self.stop_threads();
         Ended::LeaseLost(self.generation)
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where the store does")]
 
+mod bus;
 mod contract;
 mod listening;
 mod processes;

@@ -26,7 +26,7 @@ mod world;
 
 pub use node::{Crashed, Node};
 pub use recorder::{Behaviour, Recorder};
-pub use world::{ClusterPorts, Ground, Options, Ports, World, paused};
+pub use world::{ClusterPorts, Ground, Grounds, Options, Ports, World, in_real_time, paused};
 
 /// Stamps one test for each clause.
 #[doc(hidden)]
@@ -46,7 +46,7 @@ macro_rules! event_bus_clauses {
 }
 
 /// Stamps the clauses that one node can keep, each in a module of its suite. `$run` runs a future: with time that stands
-/// still ([`paused`]) where no real server takes part.
+/// still ([`paused`]) where no real server takes part, else [`in_real_time`].
 #[macro_export]
 macro_rules! event_bus_contract {
     ($run:path, $world:expr) => {

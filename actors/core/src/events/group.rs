@@ -222,8 +222,25 @@ struct Worker {
     is_late: bool,
 }
 
-/// Follows the logs until it is stopped.
+/// Follows the logs until it is stopped. At [`Stop::Now`] it waits for nothing: the store that it may be asking may not answer,
+/// and goes away with the life of the node.
 async fn work(deps: Arc<GroupDeps>) {
+    let mut stop = deps.stop.clone();
+    let now = async {
+        if stop.wait_for(|stop| *stop == Stop::Now).await.is_err() {
+            // Nobody is left who could say so.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = now => {}
+        () = follow_logs(Arc::clone(&deps)) => {}
+    }
+    deps.sync.set_open(false);
+}
+
+async fn follow_logs(deps: Arc<GroupDeps>) {
     let mut redeliveries = deps.redeliveries.lock().await;
     let (mut members, mut nudge, mut stop) = (deps.members.clone(), deps.nudge.clone(), deps.stop.clone());
     let mut head = deps.tail.head();
@@ -253,8 +270,7 @@ async fn work(deps: Arc<GroupDeps>) {
             worker.ended(ended);
         }
     }
-    let how = *stop.borrow();
-    worker.finish(how).await;
+    worker.finish().await;
 }
 
 impl Worker {
@@ -438,11 +454,8 @@ impl Worker {
         self.deps.status.set(status);
     }
 
-    async fn finish(&mut self, how: Stop) {
+    async fn finish(&mut self) {
         self.deps.sync.set_open(false);
-        if how == Stop::Now {
-            return;
-        }
         let deadline = Instant::now() + STOP_GRACE;
         while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.calls.next()).await {
             self.ended(ended);

@@ -6,6 +6,7 @@ mod probe;
 
 use mailhorn_core::events::Fanout;
 use mailhorn_core::events::contract::{World, paused};
+use mailhorn_events::wire::Format;
 
 mod in_process {
     use super::*;
@@ -22,6 +23,22 @@ mod broadcast {
     use super::*;
     mailhorn_core::event_bus_contract!(paused, World::cluster(Fanout::Broadcast, 3));
     mailhorn_core::event_bus_cluster_contract!(paused, World::cluster(Fanout::Broadcast, 4));
+}
+
+mod registered_in_json {
+    use super::*;
+    mailhorn_core::event_bus_cluster_contract!(
+        paused,
+        World::cluster(Fanout::Registered, 5).speaking(Format::Json)
+    );
+}
+
+mod broadcast_in_bincode {
+    use super::*;
+    mailhorn_core::event_bus_cluster_contract!(
+        paused,
+        World::cluster(Fanout::Broadcast, 6).speaking(Format::Bincode)
+    );
 }
 
 /// `MAILHORN_EVENTS=1000000` is the long half.

@@ -30,7 +30,7 @@ fn world() -> World {
 }
 
 fn store(world: &World) -> MemoryStore {
-    world.ports.memory.clone()
+    world.ports.memory.clone().expect("nodes stand on memory")
 }
 
 pub(crate) async fn nodes<const N: usize>(world: &World, names: [&str; N]) -> [Node; N] {

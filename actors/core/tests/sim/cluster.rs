@@ -79,7 +79,7 @@ pub(crate) struct AtRest {
 impl Cluster {
     pub(crate) async fn start(swarm: Swarm) -> Arc<Self> {
         let world = World::cluster(swarm.fanout, swarm.seed);
-        let store = world.ports.memory.clone();
+        let store = world.ports.memory.clone().expect("nodes stand on memory");
         let memory = world
             .ports
             .cluster

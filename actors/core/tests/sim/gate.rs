@@ -91,7 +91,7 @@ impl Gate {
     pub(crate) fn ground(&self, ports: &Ports) -> Ground {
         let mut ground = Ground::new(ports.clone());
         ground.lease = Arc::new(LogLease::new(Arc::new(self.clone())));
-        let store = ports.memory.clone();
+        let store = ports.memory.clone().expect("nodes stand on memory");
         let gated = Arc::new(GatedStore {
             gate: self.clone(),
             store,

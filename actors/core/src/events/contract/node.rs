@@ -245,6 +245,18 @@ impl Node {
         panic!("the group {name} has not {count} dead letters");
     }
 
+    /// Waits until a group has nothing parked of this log.
+    pub async fn wait_unparked(&self, name: &str, log: Generation) {
+        for _ in 0..20_000 {
+            let parked = self.ports.groups.parked(&group(name), log).await;
+            if parked.expect("parked events are listed").is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("the group {name} still has events parked");
+    }
+
     /// Waits until a group on this node has nothing to do: all is done or dead.
     pub async fn wait_idle(&self, name: &str) {
         let end = self.ports.mail.log_end(self.generation).await;

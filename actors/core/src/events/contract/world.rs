@@ -1,11 +1,13 @@
 //! What nodes stand on, and what the suites announce.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
 use mailhorn_events::{AccountId, Event, Generation, Happening, MailboxId, wire};
 use mailhorn_ports::memory::{
     ManualClock, MemoryRegistry, MemoryStore, MemoryTransport, SeededRandom, TokioUptime,
@@ -34,6 +36,11 @@ pub fn paused(test: impl Future<Output = ()> + 'static) {
     System::with_tokio_rt(runtime).block_on(test);
 }
 
+/// Runs a test in a system of actors, where real servers take part.
+pub fn in_real_time(test: impl Future<Output = ()> + 'static) {
+    System::new().block_on(test);
+}
+
 /// What the nodes of a world stand on.
 #[derive(Debug, Clone)]
 pub struct Ports {
@@ -43,8 +50,8 @@ pub struct Ports {
     pub membership: Arc<dyn Membership>,
     /// `None`: one node alone.
     pub cluster: Option<ClusterPorts>,
-    /// The in-memory double behind them: for faults that only it can be told to have.
-    pub memory: MemoryStore,
+    /// The in-memory double behind them, where it is one: for faults that only it can be told to have.
+    pub memory: Option<MemoryStore>,
 }
 
 /// What nodes need of each other.
@@ -78,6 +85,12 @@ impl Ground {
     }
 }
 
+/// Gives each node ground of its own, as processes have it: clients of the same servers.
+pub trait Grounds: fmt::Debug {
+    /// Ground for one node.
+    fn ground(&self) -> LocalBoxFuture<'_, Ground>;
+}
+
 /// How a node of a world is set up.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -105,6 +118,9 @@ pub struct World {
     pub ports: Ports,
     pub clock: Arc<ManualClock>,
     seeds: AtomicU64,
+    /// `None`: all nodes share the world's.
+    grounds: Option<Box<dyn Grounds>>,
+    format: wire::Format,
 }
 
 impl World {
@@ -135,29 +151,55 @@ impl World {
             quota: Arc::new(memory.clone()),
             membership: Arc::new(memory.clone()),
             cluster,
-            memory,
+            memory: Some(memory),
         };
         Self::new(ports, seed)
     }
 
-    /// A world on these ports.
-    #[must_use]
-    pub fn new(ports: Ports, seed: u64) -> Self {
+    fn new(ports: Ports, seed: u64) -> Self {
         Self {
             ports,
             clock: Arc::new(ManualClock::new(BEGIN)),
             seeds: AtomicU64::new(seed.wrapping_mul(1_000)),
+            grounds: None,
+            format: Options::default().format,
         }
+    }
+
+    /// A world on servers, where the suites look by these ports and each node has its own; at this time, in microseconds since
+    /// the Unix epoch.
+    #[must_use]
+    pub fn on_servers(ports: Ports, grounds: Box<dyn Grounds>, begin: u64) -> Self {
+        Self {
+            clock: Arc::new(ManualClock::new(begin)),
+            grounds: Some(grounds),
+            ..Self::new(ports, 0)
+        }
+    }
+
+    /// The same with nodes that speak this format to others, where a clause doesn't name another.
+    #[must_use]
+    pub fn speaking(self, format: wire::Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Starts a node.
     pub async fn node(&self, name: &str) -> Node {
-        self.node_with(name, Options::default()).await
+        let format = self.format;
+        let options = Options {
+            format,
+            ..Options::default()
+        };
+        self.node_with(name, options).await
     }
 
     /// Starts a node that is set up like this.
     pub async fn node_with(&self, name: &str, options: Options) -> Node {
-        let started = self.node_on(name, options, Ground::new(self.ports.clone()));
+        let ground = match &self.grounds {
+            Some(grounds) => grounds.ground().await,
+            None => Ground::new(self.ports.clone()),
+        };
+        let started = self.node_on(name, options, ground);
         started.await.expect("the node starts")
     }
 
