@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cassandra_protocol::consistency::Consistency;
 use cassandra_protocol::error::Error as DriverError;
+use cassandra_protocol::frame::Envelope;
 use cassandra_protocol::frame::message_error::ErrorType;
 use cassandra_protocol::frame::message_response::ResponseBody;
 use cassandra_protocol::frame::message_result::ResResultBody;
-use cassandra_protocol::frame::Envelope;
 use cassandra_protocol::query::{PreparedQuery, QueryValues};
 use cassandra_protocol::types::value::Value;
 use cdrs_tokio::statement::{StatementParams, StatementParamsBuilder};
@@ -157,9 +157,12 @@ impl Servers {
         made.map_err(|error| OpenError::Schema(error.to_string()))?;
         wait_for_agreement(&driver).await?;
         check_replication(&driver, options).await?;
-        let driver = timeout(CONNECT_TIMEOUT, Driver::connect(options, &routes, Using::TheKeyspace))
-            .await
-            .map_err(late)??;
+        let driver = timeout(
+            CONNECT_TIMEOUT,
+            Driver::connect(options, &routes, Using::TheKeyspace),
+        )
+        .await
+        .map_err(late)??;
         make_schema(&driver, options, &*surroundings.random).await?;
         wait_for_agreement(&driver).await?;
         let mut prepared = Vec::with_capacity(Statement::ALL.len());
@@ -326,7 +329,12 @@ impl Servers {
         may_repeat: bool,
     ) -> Result<Envelope, Box<DriverError>> {
         let asked = Asked::default();
-        let ask = || async { asked.by(self.driver.execute(prepared, parameters)).await.map_err(Box::new) };
+        let ask = || async {
+            asked
+                .by(self.driver.execute(prepared, parameters))
+                .await
+                .map_err(Box::new)
+        };
         let mut first = pin!(ask());
         if !may_repeat {
             return first.await;
@@ -478,9 +486,6 @@ mod tests {
     fn what_a_replica_failed_at_is_looked_for_in_its_log() {
         let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         assert!(explained(&short.into()).contains("Cassandra's own log"));
-        assert_eq!(
-            explained(&DriverError::Timeout("late".into())),
-            "Timeout: late"
-        );
+        assert_eq!(explained(&DriverError::Timeout("late".into())), "Timeout: late");
     }
 }

@@ -260,7 +260,10 @@ mod tests {
     }
 
     fn three() -> Replication {
-        Replication { replicas: 3, racks: 1 }
+        Replication {
+            replicas: 3,
+            racks: 1,
+        }
     }
 
     fn asked(servers: &[u8]) -> Asked {
@@ -304,9 +307,7 @@ mod tests {
     fn statements_go_round() {
         let routes = Routes::new("near");
         let servers = ring(&["a", "a", "a"]);
-        let firsts: Vec<usize> = (0..6)
-            .map(|_| routes.order(&servers, three(), &[])[0])
-            .collect();
+        let firsts: Vec<usize> = (0..6).map(|_| routes.order(&servers, three(), &[])[0]).collect();
         assert_eq!(firsts, [0, 1, 2, 0, 1, 2]);
     }
 

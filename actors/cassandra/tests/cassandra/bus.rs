@@ -21,10 +21,7 @@ use crate::support::{self, Chance, Slot, Wall, surroundings};
 mod registered_in_json {
     use super::*;
     mailhorn_core::event_bus_contract!(in_real_time, world(Fanout::Registered, Format::Json).await);
-    mailhorn_core::event_bus_cluster_contract!(
-        in_real_time,
-        world(Fanout::Registered, Format::Json).await
-    );
+    mailhorn_core::event_bus_cluster_contract!(in_real_time, world(Fanout::Registered, Format::Json).await);
 }
 
 mod registered_in_message_pack {
@@ -37,10 +34,7 @@ mod registered_in_message_pack {
 
 mod broadcast_in_bincode {
     use super::*;
-    mailhorn_core::event_bus_cluster_contract!(
-        in_real_time,
-        world(Fanout::Broadcast, Format::Bincode).await
-    );
+    mailhorn_core::event_bus_cluster_contract!(in_real_time, world(Fanout::Broadcast, Format::Bincode).await);
 }
 
 /// Connections outlive the systems of actors that ask over them, as in a node.

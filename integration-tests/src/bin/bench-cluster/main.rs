@@ -1,5 +1,5 @@
-//! The benchmark of a cluster: two nodes beside the bare driver that asks the same statements of the same Cassandra, and
-//! what a long history costs. What each row means stands in BENCHMARKS.md.
+//! The benchmark of a cluster: two nodes beside the bare driver that asks the same statements of the same Cassandra, what a
+//! long history costs, and what nodes tell each other. What each row means stands in BENCHMARKS.md.
 //!
 //! It wants a Cassandra at `MAILHORN_CASSANDRA` (`127.0.0.1:9042`; centre `dc1`) and a Redis at `MAILHORN_REDIS`
 //! (`redis://127.0.0.1:6379`), and uses a keyspace of its own.
@@ -19,6 +19,7 @@ mod history;
 mod load;
 mod nodes;
 mod rates;
+mod traffic;
 #[path = "../bench/wire.rs"]
 #[allow(dead_code, reason = "shared with the other benchmark, which uses all of it")]
 mod wire;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 const HELP: &str = "bench-cluster [--seconds N] [--rounds N] [--only NAME]… [--tombstones N] [--messages N]
-  rows: deliveries polls events opening tombstones
+  rows: deliveries polls events opening tombstones traffic
   --tombstones N   messages that a maildrop takes and loses over a day (1000000)
   --messages N     messages of the maildrop that is opened (100000)
 ";
@@ -93,10 +94,19 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn all(options: &Options) -> anyhow::Result<Vec<String>> {
-    let folder = tempfile::tempdir()?;
-    let nodes = nodes::Nodes::start(folder.path())?;
-    let bare = bare::Bare::connect(&nodes).await?;
     let mut lines = Vec::new();
+    if options.wants("traffic") {
+        lines.extend(traffic::traffic().await?);
+    }
+    if !["deliveries", "polls", "events", "opening", "tombstones"]
+        .iter()
+        .any(|row| options.wants(row))
+    {
+        return Ok(lines);
+    }
+    let folder = tempfile::tempdir()?;
+    let nodes = nodes::Nodes::start(folder.path(), 2, "registered")?;
+    let bare = bare::Bare::connect(&nodes).await?;
     if options.wants("deliveries") {
         lines.push(rates::deliveries(options, &nodes, &bare).await?);
     }

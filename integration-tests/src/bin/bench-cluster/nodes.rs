@@ -1,7 +1,9 @@
-//! Two nodes of one cluster.
+//! Nodes of one cluster.
 
 use std::fs;
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -14,22 +16,25 @@ use crate::load::{DOMAIN, PASSWORD, user};
 pub(crate) const ACCOUNTS: usize = 104;
 
 pub(crate) struct Nodes {
-    pub(crate) one: Node,
-    pub(crate) two: Node,
+    pub(crate) nodes: Vec<Node>,
     pub(crate) keyspace: String,
     pub(crate) cassandra: String,
-    pub(crate) folder: std::path::PathBuf,
+    folder: PathBuf,
+}
+
+/// Where the Redis of all nodes is.
+pub(crate) fn redis() -> String {
+    std::env::var("MAILHORN_REDIS").unwrap_or_else(|_| "redis://127.0.0.1:6379".into())
 }
 
 impl Nodes {
-    pub(crate) fn start(folder: &Path) -> anyhow::Result<Self> {
+    /// So many nodes in a keyspace of their own, whose events go to others as `transport` says.
+    pub(crate) fn start(folder: &Path, count: usize, transport: &str) -> anyhow::Result<Self> {
         let cassandra = std::env::var("MAILHORN_CASSANDRA").unwrap_or_else(|_| "127.0.0.1:9042".into());
-        let redis = std::env::var("MAILHORN_REDIS").unwrap_or_else(|_| "redis://127.0.0.1:6379".into());
-        let keyspace = format!(
-            "bench_{}",
-            SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()
-        );
+        let (redis, since) = (redis(), SystemTime::now().duration_since(UNIX_EPOCH)?);
+        let keyspace = format!("bench_{}", since.as_millis());
         let settings = [
+            ("events.transport", transport),
             ("store.backend", "cassandra"),
             ("cassandra.contact_points", cassandra.as_str()),
             ("cassandra.keyspace", keyspace.as_str()),
@@ -40,23 +45,43 @@ impl Nodes {
         let file = folder.join("cluster.toml");
         fs::write(&file, merged(&settings, folder))?;
         accounts(&file)?;
-        let node = |name: &str| {
+        let node = |number: usize| {
             let builder = Node::builder()
-                .data_dir(folder.join(name))
-                .setting("node.name", name);
+                .data_dir(data_dir(folder, number))
+                .setting("node.name", format!("node{number}"));
             let builder = settings
                 .iter()
                 .fold(builder, |builder, (key, value)| builder.setting(key, value));
             builder.setting("pop3.max_connections_per_address", 1_000).start()
         };
         Ok(Self {
-            one: node("one"),
-            two: node("two"),
+            nodes: (0..count).map(node).collect(),
             keyspace,
             cassandra,
             folder: folder.to_owned(),
         })
     }
+
+    /// Reads the live feed of an account on a node: the stream ends with it.
+    pub(crate) fn feed(&self, node: usize, account: usize) -> anyhow::Result<BufReader<TcpStream>> {
+        let token = fs::read_to_string(data_dir(&self.folder, node).join("admin.token"))?;
+        let mut stream = TcpStream::connect(self.nodes[node].admin())?;
+        let path = format!("/api/v1/events?user={}", user(account));
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+            token.trim()
+        )?;
+        let mut lines = BufReader::new(stream);
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        ensure!(line.contains("200"), "{line}");
+        Ok(lines)
+    }
+}
+
+fn data_dir(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("node{number}"))
 }
 
 /// The settings as a file, for commands.

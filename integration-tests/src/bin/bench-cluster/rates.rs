@@ -1,12 +1,11 @@
 //! Deliveries and polls beside the bare driver; how soon another node hears of a delivery.
 
-use std::io::{BufRead, BufReader, Write as _};
-use std::net::TcpStream;
+use std::io::BufRead as _;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use bytes::Bytes;
 use mailhorn_core::membership::BEAT_PAUSE;
 use uuid::Uuid;
@@ -43,13 +42,13 @@ fn ratio(name: &str, ours: Vec<Sample>, bare: Vec<Sample>) -> String {
 
 pub(crate) async fn deliveries(options: &Options, nodes: &Nodes, bare: &Bare) -> anyhow::Result<String> {
     let (mut ours, mut bares) = (Vec::new(), Vec::new());
-    let server = Family::of(nodes.one.pid());
+    let server = Family::of(nodes.nodes[0].pid());
     for round in 0..options.rounds {
         let tally = Rc::new(Tally::default());
         let mut clients = Vec::new();
         for client in 0..CLIENTS {
             let (mut sender, tally) = (
-                Sender::connect(nodes.one.lmtp(), MESSAGE_OCTETS).await?,
+                Sender::connect(nodes.nodes[0].lmtp(), MESSAGE_OCTETS).await?,
                 Rc::clone(&tally),
             );
             clients.push(async move {
@@ -111,7 +110,7 @@ fn sample(tally: &Tally, began: Instant) -> Sample {
 }
 
 pub(crate) async fn polls(options: &Options, nodes: &Nodes, bare: &Bare) -> anyhow::Result<String> {
-    let mut sender = Sender::connect(nodes.one.lmtp(), MESSAGE_OCTETS).await?;
+    let mut sender = Sender::connect(nodes.nodes[0].lmtp(), MESSAGE_OCTETS).await?;
     for account in POLLED {
         for message in 0..MESSAGES {
             sender
@@ -120,11 +119,11 @@ pub(crate) async fn polls(options: &Options, nodes: &Nodes, bare: &Bare) -> anyh
         }
     }
     let (mut ours, mut bares) = (Vec::new(), Vec::new());
-    let server = Family::of(nodes.two.pid());
+    let server = Family::of(nodes.nodes[1].pid());
     for round in 0..options.rounds {
         let tally = Rc::new(Tally::default());
         let clients = POLLED.map(|account| {
-            let (address, tally) = (nodes.two.pop3(), Rc::clone(&tally));
+            let (address, tally) = (nodes.nodes[1].pop3(), Rc::clone(&tally));
             async move {
                 loop {
                     visit(address, account, Visit::Poll).await?;
@@ -158,7 +157,7 @@ pub(crate) async fn polls(options: &Options, nodes: &Nodes, bare: &Bare) -> anyh
 pub(crate) async fn events(nodes: &Nodes) -> anyhow::Result<String> {
     let account = POLLED.end;
     let heard = feed(nodes, account)?;
-    let mut sender = Sender::connect(nodes.one.lmtp(), 1_024).await?;
+    let mut sender = Sender::connect(nodes.nodes[0].lmtp(), 1_024).await?;
     let mut millis = Vec::new();
     for number in 0..EVENTS as u64 {
         sender.deliver(1_000_000 + number, &[account]).await?;
@@ -176,18 +175,7 @@ pub(crate) async fn events(nodes: &Nodes) -> anyhow::Result<String> {
 
 /// When each event of an account came in on the second node.
 fn feed(nodes: &Nodes, account: usize) -> anyhow::Result<mpsc::Receiver<Instant>> {
-    let token = std::fs::read_to_string(nodes.folder.join("two/admin.token"))?;
-    let mut stream = TcpStream::connect(nodes.two.admin())?;
-    let path = format!("/api/v1/events?user={}", user(account));
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
-        token.trim()
-    )?;
-    let mut lines = BufReader::new(stream);
-    let mut line = String::new();
-    lines.read_line(&mut line)?;
-    ensure!(line.contains("200"), "{line}");
+    let mut lines = nodes.feed(1, account)?;
     let (sender, heard) = mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
