@@ -94,12 +94,13 @@ impl Bare {
         let message = MessageId::new(stamp, number.to_be_bytes()).0;
         let (id, time) = (value(mailbox.as_bytes()), bigint(stamp.0));
         let shares = number.is_multiple_of(GROUP);
-        let days = [
-            &1u32.to_be_bytes()[..],
-            &4u32.to_be_bytes(),
-            &20_000u32.to_be_bytes(),
-        ]
-        .concat();
+        // Two days, as the default window of a retry reaches from yesterday to today.
+        let (length, yesterday, today) = (
+            4u32.to_be_bytes(),
+            20_000u32.to_be_bytes(),
+            20_001u32.to_be_bytes(),
+        );
+        let days = [2u32.to_be_bytes(), length, yesterday, length, today].concat();
         // At RCPT.
         self.run(&self.account, vec![value(b"u00050@example.org")])
             .await?;
