@@ -79,50 +79,52 @@ impl Options {
 }
 
 fn main() -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
     let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        return Ok(write!(out, "{HELP}")?);
+        return Ok(write!(std::io::stdout(), "{HELP}")?);
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = tokio::task::LocalSet::new();
-    for line in local.block_on(&runtime, all(&options))? {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    local.block_on(&runtime, all(&options))
 }
 
-async fn all(options: &Options) -> anyhow::Result<Vec<String>> {
-    let mut lines = Vec::new();
+/// What is measured is told at once: a row that fails takes none with it.
+async fn all(options: &Options) -> anyhow::Result<()> {
     if options.wants("traffic") {
-        lines.extend(traffic::traffic().await?);
+        for (count, transport) in traffic::clusters() {
+            tell(traffic::measure(count, transport).await?)?;
+        }
     }
     if !["deliveries", "polls", "events", "opening", "tombstones"]
         .iter()
         .any(|row| options.wants(row))
     {
-        return Ok(lines);
+        return Ok(());
     }
     let folder = tempfile::tempdir()?;
     let nodes = nodes::Nodes::start(folder.path(), 2, "registered")?;
     let bare = bare::Bare::connect(&nodes).await?;
     if options.wants("deliveries") {
-        lines.push(rates::deliveries(options, &nodes, &bare).await?);
+        tell(rates::deliveries(options, &nodes, &bare).await?)?;
     }
     if options.wants("polls") {
-        lines.push(rates::polls(options, &nodes, &bare).await?);
+        tell(rates::polls(options, &nodes, &bare).await?)?;
     }
     if options.wants("events") {
-        lines.push(rates::events(&nodes).await?);
+        tell(rates::events(&nodes).await?)?;
     }
     if options.wants("opening") {
-        lines.push(history::opening(options, &nodes).await?);
+        tell(history::opening(options, &nodes).await?)?;
     }
     if options.wants("tombstones") {
-        lines.push(history::tombstones(options, &nodes).await?);
+        tell(history::tombstones(options, &nodes).await?)?;
     }
-    Ok(lines)
+    Ok(())
+}
+
+fn tell(line: String) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 /// Tells on the standard error output how far it is.

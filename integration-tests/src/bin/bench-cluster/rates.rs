@@ -52,7 +52,8 @@ pub(crate) async fn deliveries(options: &Options, nodes: &Nodes, bare: &Bare) ->
                 Rc::clone(&tally),
             );
             clients.push(async move {
-                let mut number = ((round * CLIENTS + client) as u64) << 32;
+                // Room for sixteen million of each client, and twelve digits for all of them.
+                let mut number = ((round * CLIENTS + client) as u64) << 24;
                 loop {
                     number += 1;
                     sender

@@ -9,7 +9,6 @@ use mailhorn_core::membership::BEAT_PAUSE;
 
 use crate::load::Sender;
 use crate::nodes::{Nodes, redis};
-use crate::progress;
 
 /// Nodes of a cluster that is measured.
 const SIZES: [usize; 3] = [3, 5, 10];
@@ -61,19 +60,14 @@ impl Counted {
     }
 }
 
-/// For each size of a cluster, both ways.
-pub(crate) async fn traffic() -> anyhow::Result<Vec<String>> {
-    let mut lines = Vec::new();
-    for count in SIZES {
-        for transport in ["registered", "broadcast"] {
-            lines.push(measure(count, transport).await?);
-            progress(&format!("traffic: {count} nodes, {transport}"));
-        }
-    }
-    Ok(lines)
+/// Each size of a cluster, both ways.
+pub(crate) fn clusters() -> impl Iterator<Item = (usize, &'static str)> {
+    SIZES
+        .into_iter()
+        .flat_map(|count| ["registered", "broadcast"].map(|transport| (count, transport)))
 }
 
-async fn measure(count: usize, transport: &str) -> anyhow::Result<String> {
+pub(crate) async fn measure(count: usize, transport: &str) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let nodes = Nodes::start(folder.path(), count, transport)?;
     let _feed = nodes.feed(1, 0)?;
