@@ -110,12 +110,20 @@ fn sample(tally: &Tally, began: Instant) -> Sample {
     }
 }
 
+/// The mailbox that the bare side polls where a node polls an account's.
+fn polled_bare(account: usize) -> Uuid {
+    Uuid::from_u128(account as u128 + 2_000)
+}
+
 pub(crate) async fn polls(options: &Options, nodes: &Nodes, bare: &Bare) -> anyhow::Result<String> {
     let mut sender = Sender::connect(nodes.nodes[0].lmtp(), MESSAGE_OCTETS).await?;
+    let octets = Bytes::from(vec![b'x'; MESSAGE_OCTETS]);
     for account in POLLED {
         for message in 0..MESSAGES {
-            sender
-                .deliver((account * MESSAGES + message) as u64, &[account])
+            let number = (account * MESSAGES + message) as u64;
+            sender.deliver(number, &[account]).await?;
+            // As many for the bare side, in a mailbox that nothing else goes to.
+            bare.deliver((1 << 40) + number, polled_bare(account), Uuid::nil(), &octets)
                 .await?;
         }
     }
@@ -139,7 +147,7 @@ pub(crate) async fn polls(options: &Options, nodes: &Nodes, bare: &Bare) -> anyh
         let workers = POLLED.map(|account| {
             let tally = &tally;
             async move {
-                let mailbox = Uuid::from_u128(account as u128 + 1_000);
+                let mailbox = polled_bare(account);
                 while began.elapsed() < options.time {
                     bare.poll(&user(account), mailbox).await?;
                     tally.count(0);
