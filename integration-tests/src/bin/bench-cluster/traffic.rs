@@ -40,8 +40,8 @@ impl Counted {
         for line in BufReader::new(stream).lines() {
             let line = line?;
             let figure = |name: &str| line.strip_prefix(name).and_then(|rest| rest.trim().parse().ok());
-            commands = commands.or(figure("total_commands_processed:"));
-            octets = octets.or(figure("total_net_input_bytes:"));
+            commands = commands.or_else(|| figure("total_commands_processed:"));
+            octets = octets.or_else(|| figure("total_net_input_bytes:"));
             if let (Some(commands), Some(octets)) = (commands, octets) {
                 let at = Instant::now();
                 return Ok(Self { commands, octets, at });

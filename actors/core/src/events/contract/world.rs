@@ -86,7 +86,7 @@ impl Ground {
 }
 
 /// Gives each node ground of its own, as processes have it: clients of the same servers.
-pub trait Grounds: fmt::Debug {
+pub trait Grounds: fmt::Debug + Send + Sync {
     /// Ground for one node.
     fn ground(&self) -> LocalBoxFuture<'_, Ground>;
 }
