@@ -134,7 +134,8 @@ pub enum UserCommand {
         #[command(flatten)]
         shown: Shown,
     },
-    /// Make accounts from a passwd-file as Dovecot has it: address:{SCHEME}secret, with PLAIN or ARGON2ID
+    /// Make accounts from a passwd-file as Dovecot has it: address:{SCHEME}secret, with PLAIN, ARGON2ID, BLF-CRYPT,
+    /// SHA512-CRYPT, SHA256-CRYPT, PBKDF2 or SCRAM-SHA-256
     Import {
         /// The file
         file: PathBuf,

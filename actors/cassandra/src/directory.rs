@@ -53,7 +53,7 @@ fn credentials_columns(credentials: &Credentials) -> [Bind; 6] {
     let scram = credentials.scram.as_ref();
     [
         bigint(credentials.stamp.0),
-        text(&credentials.argon2id),
+        text(&credentials.hash),
         scram.and_then(|keys| blob(&keys.salt)),
         scram.and_then(|keys| int(i32::try_from(keys.iterations).unwrap_or(i32::MAX))),
         scram.and_then(|keys| blob(&keys.stored_key)),
@@ -82,7 +82,8 @@ fn account_of(row: &Row) -> Result<Arc<Account>, StoreError> {
         created: Stamp(row.number(2)?),
         credentials: Credentials {
             stamp: Stamp(row.number(3)?),
-            argon2id: row.text(4)?,
+            // The column has the name of the only kind of hash that the first release knew.
+            hash: row.text(4)?,
             scram,
         },
     }))

@@ -184,7 +184,7 @@ pub(crate) struct AccountRow {
     pub(crate) address: String,
     pub(crate) created: u64,
     pub(crate) stamp: u64,
-    pub(crate) argon2id: String,
+    pub(crate) hash: String,
     pub(crate) scram: Option<ScramRow>,
 }
 
@@ -299,7 +299,7 @@ impl From<&Account> for AccountRow {
             address: account.address.clone(),
             created: account.created.0,
             stamp: account.credentials.stamp.0,
-            argon2id: account.credentials.argon2id.clone(),
+            hash: account.credentials.hash.clone(),
             scram: account.credentials.scram.as_ref().map(|keys| ScramRow {
                 salt: keys.salt.clone(),
                 iterations: keys.iterations,
@@ -323,10 +323,45 @@ impl From<AccountRow> for Account {
             address: row.address,
             credentials: Credentials {
                 stamp: Stamp(row.stamp),
-                argon2id: row.argon2id,
+                hash: row.hash,
                 scram,
             },
             created: Stamp(row.created),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The row of an account as the first release wrote it: fields by their place, not by their name.
+    #[test]
+    fn an_account_that_the_first_release_wrote_is_read_as_it_was() {
+        let mut written = vec![VERSION, 0x96, 0xC4, 16];
+        written.extend([7; 16]);
+        written.extend(b"\xA3a@b\x01\x02\xA9$argon2id\x94\x92\x05\x06\xCD\x10\x00");
+        for key in [3, 4] {
+            written.extend([0xDC, 0, 32]);
+            written.extend([key; 32]);
+        }
+        let account = Account::from(decode::<AccountRow>(&written).unwrap());
+        let expected = Account {
+            id: AccountId::from_bytes([7; 16]),
+            address: "a@b".into(),
+            credentials: Credentials {
+                stamp: Stamp(2),
+                hash: "$argon2id".into(),
+                scram: Some(ScramKeys {
+                    salt: vec![5, 6],
+                    iterations: 4_096,
+                    stored_key: [3; 32],
+                    server_key: [4; 32],
+                }),
+            },
+            created: Stamp(1),
+        };
+        assert_eq!(account, expected);
+        assert_eq!(encode(&AccountRow::from(&account)), written);
     }
 }

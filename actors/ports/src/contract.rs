@@ -120,6 +120,7 @@ macro_rules! directory_contract {
             what_is_not_there_is_not_changed
             listings_are_ordered_and_paged
             credentials_are_set_only_where_they_are_as_expected
+            a_replacement_just_above_is_made_once_and_never_over_a_change
             accounts_without_scram_are_counted
             removed_accounts_are_listed_until_they_are_forgotten
             an_address_made_again_is_another_account

@@ -35,8 +35,9 @@ pub fn domain_of(address: &str) -> &str {
 pub struct Credentials {
     /// Changes with every change of the password, so whatever was remembered under an older one is void.
     pub stamp: Stamp,
-    /// An argon2id hash in PHC form (`$argon2id$v=19$…`).
-    pub argon2id: String,
+    /// A hash that says what it is: argon2id in PHC form (`$argon2id$v=19$…`), or one of another server with its scheme
+    /// before it (`{SHA512-CRYPT}$6$…`), until its user has logged in.
+    pub hash: String,
     /// SCRAM-SHA-256 keys (RFC 5802 §3), where they could be made: they need the password itself.
     pub scram: Option<ScramKeys>,
 }
@@ -137,7 +138,7 @@ pub trait Directory: fmt::Debug + Send + Sync {
     async fn add_account(&self, account: NewAccount) -> Result<Arc<Account>, DirectoryError>;
 
     /// Sets credentials. With `expected`, only while the account's credentials have that stamp
-    /// ([`DirectoryError::Changed`] otherwise): an upgrade of keys must not undo a change of password.
+    /// ([`DirectoryError::Changed`] otherwise): an upgrade of keys or of a hash must not undo a change of password.
     async fn set_credentials(
         &self,
         address: &str,

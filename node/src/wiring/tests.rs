@@ -41,7 +41,7 @@ async fn with_alice() -> (MemoryStore, AccountId) {
         address: ALICE.into(),
         credentials: Credentials {
             stamp: Stamp(1),
-            argon2id: String::new(),
+            hash: String::new(),
             scram: None,
         },
         created: Stamp(1),

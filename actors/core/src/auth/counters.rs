@@ -11,8 +11,10 @@ pub(super) struct AuthCounters {
     pub(super) unavailable: AtomicU64,
     pub(super) line_full: AtomicU64,
     pub(super) remembered_hits: AtomicU64,
-    pub(super) argon2_runs: AtomicU64,
+    pub(super) hash_runs: AtomicU64,
     pub(super) scram_upgrades: AtomicU64,
+    pub(super) hashes_replaced: AtomicU64,
+    pub(super) replacements_put_off: AtomicU64,
 }
 
 /// What became of the log-ins of a process since it began. All of these only grow.
@@ -30,12 +32,16 @@ pub struct AuthCounts {
     ///
     /// [`AuthOptions::waiting_max`]: super::AuthOptions::waiting_max
     pub line_full: u64,
-    /// Passwords that were remembered, so argon2 was not run.
+    /// Passwords that were remembered, so no hash was computed.
     pub remembered_hits: u64,
-    /// Passwords checked with argon2, for users who do not exist too.
-    pub argon2_runs: u64,
+    /// Passwords checked against a hash, for users who do not exist too.
+    pub hash_runs: u64,
     /// Accounts that got SCRAM keys at a log-in.
     pub scram_upgrades: u64,
+    /// Hashes of other servers that were replaced by ours after a log-in.
+    pub hashes_replaced: u64,
+    /// Such hashes that stay for now, because too many were being replaced or the line was full.
+    pub replacements_put_off: u64,
     /// Addresses and pairs of address and user whose failures were forgotten before their time:
     /// [`FailureLimits::entries_max`] was reached.
     ///
@@ -52,8 +58,10 @@ impl AuthCounters {
             unavailable: self.unavailable.load(Ordering::Relaxed),
             line_full: self.line_full.load(Ordering::Relaxed),
             remembered_hits: self.remembered_hits.load(Ordering::Relaxed),
-            argon2_runs: self.argon2_runs.load(Ordering::Relaxed),
+            hash_runs: self.hash_runs.load(Ordering::Relaxed),
             scram_upgrades: self.scram_upgrades.load(Ordering::Relaxed),
+            hashes_replaced: self.hashes_replaced.load(Ordering::Relaxed),
+            replacements_put_off: self.replacements_put_off.load(Ordering::Relaxed),
             failures_forgotten,
         }
     }

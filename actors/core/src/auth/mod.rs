@@ -6,7 +6,8 @@
 //!   before them is limited;
 //! - a user who does not exist is answered as one with a wrong password is, after the same work;
 //! - failures are slowed and limited for an address and for an address with a user name, never for a user alone;
-//! - nothing that it keeps in memory or prints is a password.
+//! - a hash of another server is checked at what it costs, within bounds, and replaced by ours after the log-in's reply;
+//! - nothing that it keeps in memory or prints is a password, but for that of a replacement under way.
 //!
 //! It never decides what a session says: that is for the protocol's crate.
 
@@ -16,6 +17,7 @@ mod offer;
 mod options;
 pub mod passwords;
 mod remembered;
+mod replacing;
 mod throttle;
 
 use std::fmt;
@@ -28,6 +30,7 @@ use mailhorn_ports::{Account, Credentials, Directory, Ids};
 use mailhorn_sasl::{PASSWORD_OCTETS_MAX, SALT_OCTETS, Secret, StoredKeys};
 use mailhorn_smtp::Address;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 pub use self::counters::AuthCounts;
@@ -41,9 +44,11 @@ use self::hashers::{Busy, Hashers};
 use self::offer::Offer;
 use self::passwords::{ImportError, PasswordError};
 use self::remembered::Remembered;
+use self::replacing::{REPLACEMENTS_MAX, Replacing};
 use self::throttle::{Attempt, DELAY_MAX, LimitReached, Throttle};
 
-/// How long a password stays remembered whose SCRAM keys could not be stored: the log-in after that tries again.
+/// How long a password stays remembered whose account is to get SCRAM keys or a hash of ours and may not have got them:
+/// the log-in after that tries again.
 const UPGRADE_AGAIN_AFTER: Duration = Duration::from_mins(10);
 
 /// How a log-in ended.
@@ -122,11 +127,12 @@ pub struct Authenticator {
     installation_secret: Secret,
     /// What the password of an unknown user is checked against.
     dummy_hash: Arc<str>,
-    hashers: Hashers,
+    hashers: Arc<Hashers>,
     throttle: Arc<Mutex<Throttle>>,
-    remembered: Remembered,
-    offer: Offer,
+    remembered: Arc<Remembered>,
+    offer: Arc<Offer>,
     counters: Arc<AuthCounters>,
+    replacing: Arc<Replacing>,
 }
 
 impl Authenticator {
@@ -144,18 +150,34 @@ impl Authenticator {
         installation_secret: [u8; 32],
     ) -> Result<Self, InvalidOptions> {
         options.validate()?;
+        let hashers = Arc::new(Hashers::new(options.hashes_at_once, options.waiting_max));
+        let remembered = Arc::new(Remembered::new(options.remembered_max, ids.random_octets()));
+        let offer = Arc::new(Offer::new(options.scram));
+        let counters: Arc<AuthCounters> = Arc::default();
+        let replacing = Replacing {
+            ids: ids.clone(),
+            directory: Arc::clone(&directory),
+            hashers: Arc::clone(&hashers),
+            remembered: Arc::clone(&remembered),
+            offer: Arc::clone(&offer),
+            counters: Arc::clone(&counters),
+            argon2: options.argon2,
+            scram_iterations: options.scram_iterations,
+            places: Arc::new(Semaphore::new(REPLACEMENTS_MAX)),
+        };
         Ok(Self {
             directory,
             installation_secret: Secret::new(installation_secret),
             dummy_hash: passwords::dummy_hash(&ids, options.argon2)?.into(),
-            hashers: Hashers::new(options.hashes_at_once, options.waiting_max),
+            hashers,
             throttle: Arc::new(Mutex::new(Throttle::new(
                 options.failures,
                 options.trusted_networks.clone(),
             ))),
-            remembered: Remembered::new(options.remembered_max, ids.random_octets()),
-            offer: Offer::new(options.scram),
-            counters: Arc::default(),
+            remembered,
+            offer,
+            counters,
+            replacing: Arc::new(replacing),
             ids,
             options,
         })
@@ -348,17 +370,21 @@ impl Authenticator {
         let Some(account) = account.filter(|_| is_right) else {
             return Ok(None);
         };
+        let is_replaceable = passwords::is_replaceable(&account.credentials.hash, password);
         let is_complete = match keys {
             Some(keys) => self.store_keys(&account, keys).await,
-            None => true,
+            None => !is_replaceable,
         };
         let until = (!is_complete).then(|| Instant::now() + UPGRADE_AGAIN_AFTER);
         self.remembered.insert(&account, password, until);
+        if is_replaceable {
+            self.replacing.begin(&account, password);
+        }
         Ok(Some(account))
     }
 
-    /// Whether the password is the account's, and the SCRAM keys of it that the account lacks. The work for nobody
-    /// is that for an account.
+    /// Whether the password is the account's, and the SCRAM keys of it that the account lacks and does not get with a
+    /// hash of ours. The work for nobody is that for an account.
     async fn check_hash(
         &self,
         account: Option<&Account>,
@@ -366,9 +392,13 @@ impl Authenticator {
     ) -> Result<(bool, Option<StoredKeys>), Unchecked> {
         let hash = account.map_or_else(
             || Arc::clone(&self.dummy_hash),
-            |account| account.credentials.argon2id.as_str().into(),
+            |account| account.credentials.hash.as_str().into(),
         );
-        let keys_missing = account.is_some_and(|account| account.credentials.scram.is_none());
+        let keys_missing = account
+            .map(|account| &account.credentials)
+            .is_some_and(|credentials| {
+                credentials.scram.is_none() && !passwords::is_foreign(&credentials.hash)
+            });
         let salt = keys_missing.then(|| self.ids.random_octets::<SALT_OCTETS>());
         let (iterations, counters, password) = (
             self.options.scram_iterations,
@@ -376,7 +406,7 @@ impl Authenticator {
             password.clone(),
         );
         let checked = self.hash(move || {
-            count(&counters.argon2_runs);
+            count(&counters.hash_runs);
             let is_right = passwords::check(&password, &hash)?;
             let salt = salt.filter(|_| is_right);
             let keys = salt.and_then(|salt| StoredKeys::from_password(&password, &salt, iterations).ok());
@@ -395,10 +425,10 @@ impl Authenticator {
     /// Gives the account its SCRAM keys, and says whether it has them now. The credentials keep their stamp: the
     /// password is the same, so what was remembered or begun under it still holds.
     async fn store_keys(&self, account: &Account, keys: StoredKeys) -> bool {
-        let Credentials { stamp, argon2id, .. } = account.credentials.clone();
+        let Credentials { stamp, hash, .. } = account.credentials.clone();
         let credentials = Credentials {
             stamp,
-            argon2id,
+            hash,
             scram: Some(passwords::stored(keys)),
         };
         match self

@@ -1,4 +1,8 @@
-//! Passwords as the directory keeps them: an argon2id hash, and SCRAM keys where the password itself was there.
+//! Passwords as the directory keeps them: a hash, and SCRAM keys where the password itself was there.
+//!
+//! A stored hash is one text that says what it is. Ours is argon2id in PHC form (`$argon2id$v=19$…`). One of another
+//! server has its scheme before it, as in Dovecot's passwd-file (`{SHA512-CRYPT}$6$…`), and is replaced by ours at the
+//! first log-in that shows its password.
 //!
 //! Everything here is slow on purpose and blocks: [`Authenticator`](super::Authenticator) runs it where it stops
 //! nobody, a command-line tool runs it as it is. No error holds any part of a password.
@@ -10,6 +14,9 @@ use argon2::{
 use mailhorn_ports::{Credentials, Ids, ScramKeys};
 use mailhorn_sasl::{KeysError, PASSWORD_OCTETS_MAX, SALT_OCTETS, Secret, StoredKeys};
 
+mod foreign;
+
+use self::foreign::{ForeignHash, Scheme};
 use super::options::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, InvalidOptions,
 };
@@ -25,6 +32,9 @@ const ARGON2_SALT_OCTETS_MIN: usize = 8;
 
 /// The most characters of an unknown scheme's name that an error repeats.
 const SCHEME_SHOWN_MAX: usize = 20;
+
+/// The schemes that an import takes, for whoever imports.
+const SCHEMES_TAKEN: &str = "{PLAIN}, {ARGON2ID}, {BLF-CRYPT}, {SHA512-CRYPT}, {SHA256-CRYPT}, {PBKDF2} and {SCRAM-SHA-256} are taken";
 
 /// Why there are no credentials of a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,14 +54,19 @@ pub enum PasswordError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// The field does not begin with a scheme, so it could mean anything.
-    #[error("the password has no scheme before it: {{PLAIN}} and {{ARGON2ID}} are taken")]
+    #[error("the password has no scheme before it: {SCHEMES_TAKEN}")]
     NoScheme,
     /// The field's scheme is not one of those that are taken.
-    #[error("the password scheme {{{0}}} is not taken, only {{PLAIN}} and {{ARGON2ID}} are")]
+    #[error("the password scheme {{{0}}} is not taken: {SCHEMES_TAKEN}")]
     UnknownScheme(String),
-    /// What follows `{ARGON2ID}` is not an argon2id hash that can be checked.
-    #[error("this is not an argon2id hash that can be taken: {0}")]
-    Hash(&'static str),
+    /// What follows the scheme is not a hash of it that can be checked, or would cost too much to check.
+    #[error("this is not a hash of {{{scheme}}} that can be taken: {reason}")]
+    Hash {
+        /// Which scheme.
+        scheme: &'static str,
+        /// What is wrong with it, and what would be right.
+        reason: &'static str,
+    },
     /// What follows `{PLAIN}` is not a password.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -95,19 +110,20 @@ pub fn make_credentials(
         .map_err(|_| InvalidOptions::Argon2)?;
     Ok(Credentials {
         stamp: ids.stamp(),
-        argon2id: hash.to_string(),
+        hash: hash.to_string(),
         scram,
     })
 }
 
 /// Makes credentials, under a new stamp, from the password field of a Dovecot passwd-file.
 ///
-/// Taken are `{PLAIN}` with a password, which is hashed as [`make_credentials`] does, and `{ARGON2ID}` with a hash in
-/// PHC form, which is kept as it is: such an account gets its SCRAM keys when its user first logs in with the
-/// password. The scheme's case does not matter.
+/// Taken are `{PLAIN}` with a password, which is hashed as [`make_credentials`] does, and hashes, which are kept as they
+/// are: `{ARGON2ID}` in PHC form, `{BLF-CRYPT}` or `{BCRYPT}`, `{SHA512-CRYPT}`, `{SHA256-CRYPT}`, `{PBKDF2}` and
+/// `{SCRAM-SHA-256}`. The last one are keys, with which its user can log in by SCRAM at once; all others get theirs when
+/// their user first logs in with the password. The scheme's case does not matter.
 ///
 /// A hash of another cost than this node's takes another time to check than the answer to an unknown user does, until
-/// its password is set anew.
+/// its password is set anew or, unless it is argon2id, its user has logged in with it.
 ///
 /// # Errors
 /// See [`ImportError`].
@@ -117,33 +133,76 @@ pub fn import_credentials(
     cost: Argon2Cost,
     scram_iterations: u32,
 ) -> Result<Credentials, ImportError> {
-    let (scheme, data) = split_scheme(field.declassify()).ok_or(ImportError::NoScheme)?;
-    if scheme.eq_ignore_ascii_case(b"PLAIN") {
+    let (name, data) = split_scheme(field.declassify()).ok_or(ImportError::NoScheme)?;
+    if name.eq_ignore_ascii_case(b"PLAIN") {
         return Ok(make_credentials(ids, &Secret::new(data), cost, scram_iterations)?);
     }
-    if scheme.eq_ignore_ascii_case(b"ARGON2ID") {
-        let phc = std::str::from_utf8(data).map_err(|_| ImportError::Hash("it is not text"))?;
-        validate(phc)?;
-        return Ok(Credentials {
-            stamp: ids.stamp(),
-            argon2id: phc.to_owned(),
-            scram: None,
-        });
-    }
-    Err(ImportError::UnknownScheme(shown(scheme)))
+    let is_argon2id = name.eq_ignore_ascii_case(b"ARGON2ID");
+    let foreign = Scheme::of(name);
+    let scheme = match foreign {
+        _ if is_argon2id => "ARGON2ID",
+        Some(scheme) => scheme.name(),
+        None => return Err(ImportError::UnknownScheme(shown(name))),
+    };
+    let refuse = |reason| ImportError::Hash { scheme, reason };
+    let text = str::from_utf8(data).map_err(|_| refuse("it is not text"))?;
+    let (hash, scram) = match foreign {
+        None => {
+            validate(text).map_err(refuse)?;
+            (text.to_owned(), None)
+        }
+        Some(foreign) => {
+            let read = foreign.read(text).map_err(refuse)?;
+            (format!("{{{scheme}}}{text}"), read.keys().cloned().map(stored))
+        }
+    };
+    Ok(Credentials {
+        stamp: ids.stamp(),
+        hash,
+        scram,
+    })
 }
 
-/// Whether this is the password of a stored argon2id hash. Blocks for as long as the hash says.
+/// Whether this is the password of a stored hash. Blocks for as long as the hash says, within the bounds that hold for
+/// an import too.
 ///
 /// # Errors
-/// [`DamagedHash`] when the hash cannot be read; no password is right then.
-pub fn check(password: &Secret, argon2id: &str) -> Result<bool, DamagedHash> {
-    let hash = PasswordHash::new(argon2id).map_err(|_| DamagedHash)?;
+/// [`DamagedHash`] when the hash cannot be read or costs more than an import takes; no password is right then.
+pub fn check(password: &Secret, hash: &str) -> Result<bool, DamagedHash> {
+    if let Some(foreign) = foreign(hash)? {
+        return Ok(foreign.is_of(password));
+    }
+    validate(hash).map_err(|_| DamagedHash)?;
+    let hash = PasswordHash::new(hash).map_err(|_| DamagedHash)?;
     match Argon2::default().verify_password(password.declassify(), &hash) {
         Ok(()) => Ok(true),
         Err(HashError::Password) => Ok(false),
         Err(_) => Err(DamagedHash),
     }
+}
+
+/// Whether a stored hash is one of another server.
+pub(super) fn is_foreign(hash: &str) -> bool {
+    hash.starts_with('{')
+}
+
+/// Whether a stored hash is one of another server, and one of ours of this password, which was verified, may take its
+/// place.
+pub(super) fn is_replaceable(hash: &str, password: &Secret) -> bool {
+    matches!(foreign(hash), Ok(Some(foreign)) if foreign.tells_all_of(password))
+}
+
+/// A stored hash of another server; nothing when it is ours.
+fn foreign(hash: &str) -> Result<Option<ForeignHash>, DamagedHash> {
+    if !is_foreign(hash) {
+        return Ok(None);
+    }
+    let (name, data) = hash
+        .strip_prefix('{')
+        .and_then(|rest| rest.split_once('}'))
+        .ok_or(DamagedHash)?;
+    let scheme = Scheme::of(name.as_bytes()).ok_or(DamagedHash)?;
+    scheme.read(data).map(Some).map_err(|_| DamagedHash)
 }
 
 /// A hash of no password, which costs as much to check as a real one.
@@ -208,9 +267,9 @@ fn shown(scheme: &[u8]) -> String {
     }
 }
 
-/// Whether a hash can be checked here, later, within our limits.
-fn validate(phc: &str) -> Result<(), ImportError> {
-    let refuse = |reason| Err(ImportError::Hash(reason));
+/// Whether an argon2id hash can be checked here, within our limits; otherwise why not.
+fn validate(phc: &str) -> Result<(), &'static str> {
+    let refuse = Err;
     let Ok(hash) = PasswordHash::new(phc) else {
         return refuse("it does not have the form $argon2id$v=19$m=…,t=…,p=…$salt$hash");
     };

@@ -84,7 +84,7 @@ mod tests {
             address: "ann@example.org".to_owned(),
             credentials: Credentials {
                 stamp: Stamp(stamp),
-                argon2id: String::new(),
+                hash: String::new(),
                 scram: None,
             },
             created: Stamp(1),

@@ -166,7 +166,7 @@ async fn account(store: &MemoryStore, ids: &Ids) -> AccountId {
     store.add_domain("example.org").await.unwrap();
     let credentials = mailhorn_ports::Credentials {
         stamp: ids.stamp(),
-        argon2id: String::new(),
+        hash: String::new(),
         scram: None,
     };
     let account = NewAccount {

@@ -466,7 +466,7 @@ async fn users(store: &MemoryStore, count: u64) -> Vec<Arc<Account>> {
             address: format!("user-{n}@example.org"),
             credentials: Credentials {
                 stamp: Stamp(1),
-                argon2id: String::new(),
+                hash: String::new(),
                 scram: None,
             },
             created: Stamp(1),

@@ -169,7 +169,7 @@ impl World {
 async fn account(store: &MemoryStore, ids: &Ids, address: &str) -> Arc<Account> {
     let credentials = Credentials {
         stamp: ids.stamp(),
-        argon2id: String::new(),
+        hash: String::new(),
         scram: None,
     };
     let account = NewAccount {

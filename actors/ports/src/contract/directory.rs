@@ -1,7 +1,7 @@
 //! Clauses of [`Directory`].
 
 use super::World;
-use crate::directory::{Directory, DirectoryError};
+use crate::directory::{Credentials, Directory, DirectoryError};
 use crate::store::MailStore;
 
 const ANN: &str = "ann@example.org";
@@ -109,6 +109,43 @@ pub async fn credentials_are_set_only_where_they_are_as_expected<S: MailStore + 
         .unwrap();
     let now = store.account(ANN).await.unwrap().unwrap();
     assert_eq!((now.id, &now.credentials), (ann.id, &upgraded));
+}
+
+/// A hash that is replaced by an equal one is stamped just above it. Whoever replaces it once more, from the same
+/// reading, changes nothing; and a change of password, before or after, stays.
+pub async fn a_replacement_just_above_is_made_once_and_never_over_a_change<S: MailStore + Directory>(
+    store: &S,
+) {
+    let world = World::new(store);
+    let imported = Credentials {
+        hash: "{SHA512-CRYPT}$6$salt$hash".into(),
+        ..world.credentials(false)
+    };
+    world.account(ANN).await;
+    store.set_credentials(ANN, imported.clone(), None).await.unwrap();
+    assert_eq!(store.account(ANN).await.unwrap().unwrap().credentials, imported);
+    let replacement = |scram| Credentials {
+        stamp: imported.stamp.next(),
+        ..world.credentials(scram)
+    };
+    let (first, second) = (replacement(true), replacement(false));
+    store
+        .set_credentials(ANN, first.clone(), Some(imported.stamp))
+        .await
+        .unwrap();
+    let again = store
+        .set_credentials(ANN, second.clone(), Some(imported.stamp))
+        .await;
+    assert!(matches!(again, Err(DirectoryError::Changed(_))));
+    assert_eq!(store.account(ANN).await.unwrap().unwrap().credentials, first);
+    assert_eq!(store.accounts_without_scram().await.unwrap(), 0);
+
+    let changed = world.credentials(false);
+    store.set_credentials(ANN, changed.clone(), None).await.unwrap();
+    let late = store.set_credentials(ANN, first, Some(imported.stamp)).await;
+    assert!(matches!(late, Err(DirectoryError::Changed(_))));
+    assert_eq!(store.account(ANN).await.unwrap().unwrap().credentials, changed);
+    assert_eq!(store.accounts_without_scram().await.unwrap(), 1);
 }
 
 /// The number that decides whether SCRAM is offered follows every change.

@@ -75,13 +75,13 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
             stored_key: [3; 32],
             server_key: [4; 32],
         };
-        let (stamp, argon2id) = (
+        let (stamp, hash) = (
             self.ids.stamp(),
             "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA".into(),
         );
         Credentials {
             stamp,
-            argon2id,
+            hash,
             scram: scram.then(keys),
         }
     }

@@ -317,7 +317,7 @@ async fn accounts(store: &EmbeddedStore, ids: &Ids) -> anyhow::Result<Vec<Arc<Ac
     for n in 0..ACCOUNTS {
         let credentials = Credentials {
             stamp: ids.stamp(),
-            argon2id: String::new(),
+            hash: String::new(),
             scram: None,
         };
         let account = NewAccount {

@@ -344,3 +344,44 @@ fn scram_is_offered_while_every_account_has_keys_and_a_hash_that_was_imported_ge
     assert!(log_in(node.pop3(), "moved@example.org", "tanstaaf").is_ok());
     assert!(offers_scram(), "now every account has keys");
 }
+
+#[test]
+fn hashes_of_another_server_are_imported_and_open_for_their_passwords_until_and_after_they_are_replaced() {
+    // Of the password "tanstaaf", made by Dovecot 2.3.19 with `doveadm pw`.
+    let hashes = [
+        "{BLF-CRYPT}$2y$05$aoE8bz075Ihyrc7cNHK9q.zOVkmH4Eo9VvbdphX2lW3mK4AKk.ITC",
+        "{SHA512-CRYPT}$6$XR6ws2H8OOLquarb$pVQAVV3N2UedjzYA.BbTYl5P8YspG3GDwgtjC6z8znHVnIGAlF5cgdR2joNr5RJvJ6Ing.XeSZlcppnSBsFzT0",
+        "{SHA256-CRYPT}$5$eiZ61KkKYNuot4b5$smvckpLXDSSP5zM3H5luKGg.2Btzo3Z9ZhjUxbXzgJD",
+        "{PBKDF2}$1$ok716B9WnQ6VEfSr$5000$b85512bfec4f9d8a177ebe33b5b64fc4cb0b3c4c",
+        "{SCRAM-SHA-256}4096,20MXpwA9oMCCxWF0AmcoIQ==,mdE/boR5ERWKDgNENppJ39zByLWa7y/agDTw+4GyvF8=,avXsYdpjvP8isWMMVWmVE3N+LqahyCvTYoChjo0BfqE=",
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = hashes.iter().enumerate();
+    let file: String = lines
+        .map(|(nth, hash)| format!("user{nth}@example.org:{hash}:1000:1000::/home/x::\n"))
+        .collect();
+    let costly =
+        "costly@example.org:{BLF-CRYPT}$2y$31$aoE8bz075Ihyrc7cNHK9q.zOVkmH4Eo9VvbdphX2lW3mK4AKk.ITC\n";
+    let path = private_file(folder.path(), "users", &format!("{file}{costly}"));
+    done(folder.path(), "domain add example.org", "");
+    let output = command(folder.path(), &format!("user import {}", path.display()), "");
+    let told = said(&output);
+    assert!(told.contains(&format!("{}:6:", path.display())), "{told}");
+    assert!(
+        told.contains("its cost is not between 4 and 14") && !told.contains("aoE8bz"),
+        "{told}"
+    );
+    assert!(
+        told.contains("5 users were added, 1 lines were not taken")
+            || told.contains("5 users were added, 1 line was not taken"),
+        "{told}"
+    );
+    for _life in 0..2 {
+        let node = Node::builder().data_dir(folder.path()).start();
+        for nth in 0..hashes.len() {
+            let user = format!("user{nth}@example.org");
+            assert!(log_in(node.pop3(), &user, "wrong").is_err(), "{user}");
+            assert!(log_in(node.pop3(), &user, "tanstaaf").is_ok(), "{user}");
+        }
+    }
+}

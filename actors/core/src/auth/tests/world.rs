@@ -38,6 +38,8 @@ pub(super) struct Accounts {
     /// Nothing can be written.
     pub(super) is_full: AtomicBool,
     pub(super) times_counted: AtomicU64,
+    /// Who holds this holds back whoever sets credentials.
+    pub(super) setting: tokio::sync::Mutex<()>,
     /// Who holds this holds back the answer of how many have no SCRAM keys.
     pub(super) counting: tokio::sync::Mutex<()>,
 }
@@ -88,6 +90,7 @@ impl Directory for Accounts {
         credentials: Credentials,
         expected: Option<Stamp>,
     ) -> Result<(), DirectoryError> {
+        let _may_be_set = self.setting.lock().await;
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable("the disk is full".to_owned()).into());
         }
@@ -216,9 +219,9 @@ impl World {
 
     /// The same, in words, with the seconds that it took and how often argon2 ran.
     pub(super) async fn measure(&self, name: &str, password: &str) -> (&'static str, u64, u64) {
-        let (began, runs) = (Instant::now(), self.auth.counts().argon2_runs);
+        let (began, runs) = (Instant::now(), self.auth.counts().hash_runs);
         let login = self.try_password(name, password).await;
-        let runs = self.auth.counts().argon2_runs - runs;
+        let runs = self.auth.counts().hash_runs - runs;
         (word(&login), began.elapsed().as_secs(), runs)
     }
 }
