@@ -167,7 +167,7 @@ impl CassandraStore {
         let cql = &*inner.cql;
         let (limits, percent) = try_join(limits(cql, owner), announced(cql, owner)).await?;
         let limits = limits.map(|(limits, _)| limits);
-        if limits.is_none() && percent == 0 && defaults.in_force(owner, None) == QuotaLimits::default() {
+        if limits.is_none() && percent == 0 && defaults.in_force(owner, None).is_unlimited() {
             inner.unlimited.remember(owner, now);
         }
         Ok((limits, percent))
@@ -210,11 +210,10 @@ impl QuotaStore for CassandraStore {
             .map(|((set, percent), owner)| (defaults.in_force(owner, set), percent))
             .collect();
         // After the thresholds, as the port has it. Of whom nothing is limited nothing is counted.
-        let is_limited = |limits: &QuotaLimits| *limits != QuotaLimits::default();
         let limited = owners
             .iter()
             .zip(&marks)
-            .filter(|(_, (limits, _))| is_limited(limits));
+            .filter(|(_, (limits, _))| !limits.is_unlimited());
         let limited: Vec<QuotaOwner> = limited.map(|(owner, _)| owner.clone()).collect();
         let usages = usages(self, &limited).await?;
         let standing =

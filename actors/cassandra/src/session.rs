@@ -5,6 +5,7 @@ mod making;
 mod routes;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -216,10 +217,10 @@ fn sort(error: DriverError) -> Failed {
 }
 
 /// The error for a human. Of a failure on a replica the driver can't read the details as protocol 5 writes them, and says
-/// that an answer is too short.
+/// that an answer is too short; of a connection that was closed it says so in words of its own.
 fn explained(error: &DriverError) -> String {
     match error {
-        DriverError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+        DriverError::Io(io) if io.kind() == ErrorKind::UnexpectedEof && io.get_ref().is_none() => {
             "a replica failed at it, for a reason that stands in Cassandra's own log (too many tombstones, a full disk)"
                 .into()
         }
@@ -282,7 +283,10 @@ impl Servers {
     /// Asks until it is answered, can't be, or was asked too often. A conditional statement is asked once: it may have been
     /// applied.
     async fn ask(&self, statement: Statement, values: Vec<Bind>) -> Result<Vec<Row>, DriverError> {
-        let is_idempotent = statement.class() != Class::Conditional;
+        let class = statement.class();
+        let is_idempotent = class != Class::Conditional;
+        // Where all replicas are asked, one that is away makes any server late.
+        let may_go_beside = matches!(class, Class::Read | Class::Write);
         let parameters = parameters(statement, values);
         // They were prepared in the order in which they stand in the table.
         let Some(prepared) = self.prepared.get(statement as usize) else {
@@ -295,7 +299,7 @@ impl Servers {
                     self.queued.fetch_add(1, Ordering::Relaxed);
                 }
                 let _permit = self.permits.acquire().await;
-                let answer = self.ask_servers(prepared, &parameters, is_idempotent).await;
+                let answer = self.ask_servers(prepared, &parameters, may_go_beside).await;
                 answer.and_then(rows)
             };
             let failed = match answer {
@@ -320,13 +324,13 @@ impl Servers {
         Err(DriverError::General("it was not tried".into()))
     }
 
-    /// Asks a server, and beside it another one where it is late and the statement `may_repeat`: its machine may be gone
+    /// Asks a server; and where it is late and the statement `may_go_beside`, another one beside it: the machine may be gone
     /// without a word.
     async fn ask_servers(
         &self,
         prepared: &PreparedQuery,
         parameters: &StatementParams,
-        may_repeat: bool,
+        may_go_beside: bool,
     ) -> Result<Envelope, Box<DriverError>> {
         let asked = Asked::default();
         let ask = || async {
@@ -336,11 +340,13 @@ impl Servers {
                 .map_err(Box::new)
         };
         let mut first = pin!(ask());
-        if !may_repeat {
+        if !may_go_beside {
             return first.await;
         }
         if let Ok(answer) = timeout(LATE, &mut first).await {
-            self.routes.is_prompt(&asked);
+            if answer.is_ok() {
+                self.routes.is_prompt(&asked);
+            }
             return answer;
         }
         self.routes.is_late(&asked);
@@ -462,6 +468,8 @@ async fn check_clock(driver: &Driver, clock: &dyn Clock) -> Result<(), OpenError
 
 #[cfg(test)]
 mod tests {
+    use cassandra_protocol::frame::{Direction, Flags, Opcode, Version};
+
     use super::*;
 
     #[test]
@@ -482,10 +490,27 @@ mod tests {
         }
     }
 
+    /// READ_FAILURE as Cassandra 5 writes it (native protocol 5, §9): consistency, received and required answers, then of
+    /// each replica that failed its address, without a port, and why.
     #[test]
     fn what_a_replica_failed_at_is_looked_for_in_its_log() {
-        let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        assert!(explained(&short.into()).contains("Cassandra's own log"));
+        let mut body = vec![0, 0, 0x13, 0];
+        body.extend(b"\x00\x06failed\x00\x06\x00\x00\x00\x00\x00\x00\x00\x01");
+        body.extend(b"\x00\x00\x00\x01\x04\x7f\x00\x00\x01\x00\x01\x00");
+        let answer = Envelope::new(
+            Version::V5,
+            Direction::Response,
+            Flags::empty(),
+            Opcode::Error,
+            1,
+            body,
+            None,
+            Vec::new(),
+        );
+        let unread = answer.response_body().unwrap_err();
+        assert!(explained(&unread).contains("Cassandra's own log"), "{unread}");
+        let closed = std::io::Error::new(ErrorKind::UnexpectedEof, "EOF");
+        assert_eq!(explained(&closed.into()), "IO error: EOF");
         assert_eq!(explained(&DriverError::Timeout("late".into())), "Timeout: late");
     }
 }

@@ -102,7 +102,7 @@ impl Quotas {
 
     async fn ask_owner(&self, owner: QuotaOwner, octets: u64) -> Result<QuotaVerdict, StoreError> {
         let limits = self.limits_of(&owner).await?;
-        if limits == QuotaLimits::default() {
+        if limits.is_unlimited() {
             return Ok(QuotaVerdict::Fits);
         }
         let usage = self.store.usage(&owner).await?;

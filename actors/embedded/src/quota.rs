@@ -202,7 +202,7 @@ fn standing(opened: &Opened, owner: &QuotaOwner, defaults: QuotaDefaults) -> Res
         limits,
         announced_percent,
         // After the threshold, as the port has it.
-        usage: match limits == QuotaLimits::default() {
+        usage: match limits.is_unlimited() {
             true => Figure::default(),
             false => read::figure_at(opened, &keys::of_owner(Table::Usage, owner))?,
         },

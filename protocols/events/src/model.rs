@@ -203,6 +203,14 @@ pub struct QuotaLimits {
     pub octets: Option<u64>,
 }
 
+impl QuotaLimits {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How much a quota root holds, and the threshold that it crossed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaUsage {

@@ -234,10 +234,9 @@ async fn work(deps: Arc<GroupDeps>) {
     };
     tokio::select! {
         biased;
-        () = now => {}
+        () = now => deps.sync.set_open(false),
         () = follow_logs(Arc::clone(&deps)) => {}
     }
-    deps.sync.set_open(false);
 }
 
 async fn follow_logs(deps: Arc<GroupDeps>) {

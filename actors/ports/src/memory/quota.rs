@@ -74,7 +74,7 @@ impl QuotaStore for MemoryStore {
             QuotaStanding {
                 limits,
                 announced_percent: state.thresholds.get(owner).copied().unwrap_or_default(),
-                usage: match limits == QuotaLimits::default() {
+                usage: match limits.is_unlimited() {
                     true => Figure::default(),
                     false => state.usage(owner),
                 },
