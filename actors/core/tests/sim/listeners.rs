@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mailhorn_events::{EventId, Happened, Happening, MailboxId, MessageId, QuotaLimits, Stamp};
 use mailhorn_ports::memory::SeededRandom;
-use mailhorn_ports::{Handled, Key, Listener, MailStore, QuotaDefaults};
+use mailhorn_ports::{Handled, Key, Listener, ListenerOptions, MailStore, QuotaDefaults};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::gate::Gate;
 
@@ -21,6 +22,23 @@ pub(crate) struct Seen {
     pub(crate) known: BTreeSet<EventId>,
     /// How often each event failed that did: they may come out of order.
     pub(crate) failed: BTreeMap<EventId, u32>,
+}
+
+/// A call that has not been answered yet. One that was given up because it took too long, on a node that was held up, has
+/// failed as well; one that went with its node has not.
+struct Unanswered<'a> {
+    seen: &'a Mutex<Seen>,
+    event: EventId,
+    begun: Instant,
+    is_answered: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered && self.begun.elapsed() >= ListenerOptions::default().execution_timeout {
+            *self.seen.lock().failed.entry(self.event).or_default() += 1;
+        }
+    }
 }
 
 /// A member of a group.
@@ -49,12 +67,20 @@ impl Listener for Member {
         if self.is_away.load(Ordering::SeqCst) {
             return Handled::NotNow("its back end is away".into());
         }
+        let mut unanswered = Unanswered {
+            seen: &self.seen,
+            event: happened.id(),
+            begun: Instant::now(),
+            is_answered: false,
+        };
         let fails = |chance: u64| chance > 0 && self.random.below(1_000) < chance;
         let slow = self.random.below(4);
         if slow > 0 {
             tokio::time::sleep(Duration::from_millis(slow)).await;
         }
-        if let Err(gone) = self.gate.pass().await {
+        let passed = self.gate.pass().await;
+        unanswered.is_answered = true;
+        if let Err(gone) = passed {
             return Handled::NotNow(gone.to_string());
         }
         let is_bad = fails(self.bad) || Self::is_doomed(happened.id(), self.dies);
