@@ -48,6 +48,17 @@ pub enum Command {
     /// Accounts
     #[command(subcommand)]
     User(UserCommand),
+    /// Other addresses of accounts
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Show who gets mail to an address: by its account, an alias, its detail, another name of its domain, or a catch-all
+    Recipient {
+        /// The address
+        address: String,
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Mailboxes
     #[command(subcommand)]
     Mailbox(MailboxCommand),
@@ -90,6 +101,17 @@ pub enum DomainCommand {
     Add {
         /// The domain
         name: String,
+        /// As for this one, which has the addresses: another name of it
+        #[arg(long, value_name = "DOMAIN")]
+        alias_of: Option<String>,
+    },
+    /// Give mail to addresses of a domain that nobody has to an account, instead of refusing it
+    CatchAll {
+        /// The domain
+        name: String,
+        /// Who gets it.
+        #[command(flatten)]
+        to: CatchAllTo,
     },
     /// List the domains
     List {
@@ -97,9 +119,80 @@ pub enum DomainCommand {
         #[command(flatten)]
         shown: Shown,
     },
-    /// Take no more mail for a domain; it must have no accounts
+    /// Take no more mail for a domain; it must have no accounts, no aliases and no other names
     Remove {
         /// The domain
+        name: String,
+    },
+}
+
+/// Who gets what nobody has.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct CatchAllTo {
+    /// The account's address
+    pub address: Option<String>,
+    /// Nobody: it is refused
+    #[arg(long)]
+    pub none: bool,
+}
+
+/// Other addresses of accounts.
+#[derive(Debug, Subcommand)]
+pub enum AliasCommand {
+    /// Give an account another address
+    Add {
+        /// The other address
+        alias: String,
+        /// The account's address
+        address: String,
+    },
+    /// List the aliases of an account, or of all
+    List {
+        /// The account's address
+        address: Option<String>,
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Remove an alias
+    Remove {
+        /// The other address
+        alias: String,
+    },
+}
+
+/// Passwords for one program each.
+#[derive(Debug, Subcommand)]
+pub enum AppPasswordCommand {
+    /// Make an app password and print it: it is shown this once
+    Add {
+        /// The account's address
+        address: String,
+        /// What to call it: where it will be used
+        name: String,
+        /// What it opens
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "SERVICES",
+            default_value = "pop3,smtp"
+        )]
+        services: Vec<String>,
+    },
+    /// List an account's app passwords, without what they are
+    List {
+        /// The account's address
+        address: String,
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Revoke an app password
+    Remove {
+        /// The account's address
+        address: String,
+        /// What it is called
         name: String,
     },
 }
@@ -134,6 +227,9 @@ pub enum UserCommand {
         #[command(flatten)]
         shown: Shown,
     },
+    /// Passwords for one program each, which open only what they are for and are revoked alone
+    #[command(subcommand)]
+    AppPassword(AppPasswordCommand),
     /// Make accounts from a passwd-file as Dovecot has it: address:{SCHEME}secret, with PLAIN, ARGON2ID, BLF-CRYPT,
     /// SHA512-CRYPT, SHA256-CRYPT, PBKDF2 or SCRAM-SHA-256
     Import {
@@ -344,6 +440,9 @@ mod tests {
             "serve",
             "demo",
             "domain add example.org",
+            "domain add example.com --alias-of example.org",
+            "domain catch-all example.org a@example.org",
+            "domain catch-all example.org --none",
             "domain list --json",
             "domain remove example.org",
             "user add a@example.org --password-stdin",
@@ -351,6 +450,14 @@ mod tests {
             "user remove a@example.org",
             "user list --json",
             "user import users.passwd",
+            "user app-password add a@example.org phone --services pop3",
+            "user app-password list a@example.org --json",
+            "user app-password remove a@example.org phone",
+            "alias add info@example.org a@example.org",
+            "alias list",
+            "alias list a@example.org --json",
+            "alias remove info@example.org",
+            "recipient info+x@example.com --json",
             "mailbox list",
             "mailbox list a@example.org --json",
             "mailbox show a@example.org",
@@ -388,6 +495,8 @@ mod tests {
     #[test]
     fn what_would_do_nothing_or_two_things_is_refused() {
         for line in [
+            "domain catch-all example.org",
+            "domain catch-all example.org a@example.org --none",
             "quota set a@example.org",
             "quota set a@example.org --size 1GB",
             "events tail",

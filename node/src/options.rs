@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, FailureLimits, ScramOffer};
 use mailhorn_core::events::FeedOptions;
 use mailhorn_core::quota::QuotaOptions;
+use mailhorn_core::recipients::RecipientOptions;
 use mailhorn_embedded::Options as StoreOptions;
 use mailhorn_events::QuotaLimits;
 use mailhorn_ports::{ListenerOptions, QuotaDefaults};
@@ -144,7 +145,16 @@ impl Settings {
         count(self.events.redeliver_limit)
     }
 
-    /// Who gets the mail for `Postmaster` without a domain.
+    /// How recipients are found.
+    #[must_use]
+    pub fn recipient_options(&self) -> RecipientOptions {
+        RecipientOptions {
+            detail_separator: self.smtp.detail_separator.map(|separator| separator.0),
+            postmaster: self.postmaster(),
+        }
+    }
+
+    /// Who gets the mail for `Postmaster`, without a domain or at one that has no such address.
     #[must_use]
     pub fn postmaster(&self) -> Address {
         self.smtp.postmaster.clone().unwrap_or_else(|| {

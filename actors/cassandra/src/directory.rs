@@ -1,8 +1,10 @@
 //! [`Directory`] on Cassandra.
 //!
-//! Whether a domain or an account exists is decided by lightweight transactions on one row; no mail takes that way. What
-//! else speaks of an account (its id, its place among others) is written before it exists and removed after it does not, so
-//! whoever reads those looks at the account's own row before he believes them.
+//! Whether a domain or an address exists is decided by lightweight transactions on one row; no mail takes that way. What
+//! else speaks of an account or an alias (its id, its place among others) is written before it exists and removed after it
+//! does not, so whoever reads those looks at the address's own row before he believes them.
+
+mod aliases;
 
 use std::sync::Arc;
 
@@ -10,19 +12,22 @@ use async_trait::async_trait;
 use futures_util::future::{try_join_all, try_join4};
 use mailhorn_events::{AccountId, Stamp};
 use mailhorn_ports::{
-    Account, Credentials, Directory, DirectoryError, NewAccount, QuotaOwner, ScramKeys, StoreError, domain_of,
+    Account, Alias, AppPassword, Credentials, Directory, DirectoryError, LocalDomain, Name, NewAccount,
+    QuotaOwner, ScramKeys, StoreError, Target, domain_of,
 };
 
 use crate::quota;
 use crate::session::Cql;
 use crate::statements::Statement;
 use crate::store::CassandraStore;
-use crate::values::{Bind, Row, bigint, blob, int, text, uuid};
+use crate::values::{Bind, Row, bigint, blob, int, list, text, uuid};
 
 /// Partitions that what belongs together is spread over, where it may be much.
 pub(crate) const SHARDS: i32 = 16;
 /// Accounts without SCRAM keys that are counted in each shard: who asks wants to know whether there are any.
 const WITHOUT_SCRAM_COUNTED_MAX: i32 = 1_000;
+/// Domains that are read in one go.
+const DOMAINS_PAGE: usize = 1_000;
 /// First octets that an ordered listing looks at in one go.
 const HEADS_AT_ONCE: usize = 16;
 
@@ -49,8 +54,13 @@ fn columns(account: &Account) -> Vec<Bind> {
     values
 }
 
-fn credentials_columns(credentials: &Credentials) -> [Bind; 6] {
+fn credentials_columns(credentials: &Credentials) -> [Bind; 7] {
     let scram = credentials.scram.as_ref();
+    let app_passwords: Vec<String> = credentials
+        .app_passwords
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     [
         bigint(credentials.stamp.0),
         text(&credentials.hash),
@@ -58,7 +68,20 @@ fn credentials_columns(credentials: &Credentials) -> [Bind; 6] {
         scram.and_then(|keys| int(i32::try_from(keys.iterations).unwrap_or(i32::MAX))),
         scram.and_then(|keys| blob(&keys.stored_key)),
         scram.and_then(|keys| blob(&keys.server_key)),
+        // Most have none, and null takes no room.
+        (!app_passwords.is_empty())
+            .then(|| list(app_passwords.iter().map(String::as_bytes)))
+            .flatten(),
     ]
+}
+
+fn app_passwords(row: &Row) -> Result<Vec<AppPassword>, StoreError> {
+    let parse = |text: &[u8]| {
+        let text = std::str::from_utf8(text).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        text.parse()
+            .map_err(|error| StoreError::Damaged(format!("{error}")))
+    };
+    row.list(9)?.iter().map(|text| parse(text)).collect()
 }
 
 fn account_of(row: &Row) -> Result<Arc<Account>, StoreError> {
@@ -85,7 +108,34 @@ fn account_of(row: &Row) -> Result<Arc<Account>, StoreError> {
             // The column has the name of the only kind of hash that the first release knew.
             hash: row.text(4)?,
             scram,
+            app_passwords: app_passwords(row)?,
         },
+    }))
+}
+
+fn name_of(row: &Row) -> Result<Name, StoreError> {
+    let Some(of) = row.maybe_text(10)? else {
+        return Ok(Name::Account(account_of(row)?));
+    };
+    Ok(Name::Alias(Arc::new(Alias {
+        address: row.text(0)?,
+        target: Target {
+            address: of,
+            account: AccountId(row.uuid(11)?),
+        },
+        created: Stamp(row.number(2)?),
+    })))
+}
+
+fn domain_row(row: &Row) -> Result<Arc<LocalDomain>, StoreError> {
+    let catch_all = row.maybe_text(2)?.zip(row.maybe_uuid(3)?);
+    Ok(Arc::new(LocalDomain {
+        name: row.text(0)?,
+        alias_of: row.maybe_text(1)?,
+        catch_all: catch_all.map(|(address, id)| Target {
+            address,
+            account: AccountId(id),
+        }),
     }))
 }
 
@@ -189,48 +239,95 @@ impl CassandraStore {
         }
     }
 
-    /// Whether a domain has accounts.
-    async fn has_accounts(&self, domain: &str) -> Result<bool, StoreError> {
+    /// Whether an address is free, at a domain that has addresses of its own.
+    async fn free(&self, address: &str) -> Result<(), DirectoryError> {
+        if self.name(address).await?.is_some() {
+            return Err(DirectoryError::Exists(address.to_owned()));
+        }
+        self.own_addresses(domain_of(address)).await
+    }
+
+    /// Whether a domain is local and no alias.
+    async fn own_addresses(&self, domain: &str) -> Result<(), DirectoryError> {
+        match self.domain(domain).await? {
+            None => Err(DirectoryError::NoSuchDomain(domain.to_owned())),
+            Some(row) if row.alias_of.is_some() => Err(DirectoryError::AliasDomain(domain.to_owned())),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Makes a domain, or an alias of one.
+    async fn make_domain(&self, domain: &str, alias_of: Option<&str>) -> Result<(), DirectoryError> {
+        let values = vec![text(domain), alias_of.and_then(text)];
+        match is_applied(&self.cql().run(Statement::AddDomain, values).await?) {
+            true => Ok(()),
+            false => Err(DirectoryError::Exists(domain.to_owned())),
+        }
+    }
+
+    /// Whether a domain has accounts, by `OfDomain`, or aliases, by `AliasesOfDomain`.
+    async fn has_addresses(&self, domain: &str, listing: Statement) -> Result<bool, StoreError> {
         let any = |shard| async move {
             let mut after = String::new();
             loop {
                 let values = vec![text(domain), int(shard), text(&after), int(1)];
-                let rows = self.cql().run(Statement::OfDomain, values).await?;
+                let rows = self.cql().run(listing, values).await?;
                 let Some(row) = rows.first() else {
                     return Ok::<_, StoreError>(false);
                 };
                 after = row.text(0)?;
-                if self.account(&after).await?.is_some() {
+                if self.name(&after).await?.is_some() {
                     return Ok(true);
                 }
             }
         };
         Ok(try_join_all((0..SHARDS).map(any)).await?.contains(&true))
     }
+
+    /// Whether other domains are aliases of this one. There are few domains beside accounts, and they are removed rarely.
+    async fn has_alias_domains(&self, domain: &str) -> Result<bool, StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.domains(after.as_deref(), DOMAINS_PAGE).await?;
+            if page.iter().any(|other| other.alias_of.as_deref() == Some(domain)) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) if page.len() == DOMAINS_PAGE => after = Some(last.name.clone()),
+                _ => return Ok(false),
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl Directory for CassandraStore {
-    async fn account(&self, address: &str) -> Result<Option<Arc<Account>>, StoreError> {
-        let rows = self.cql().run(Statement::Account, vec![text(address)]).await?;
-        rows.first().map(account_of).transpose()
+    async fn name(&self, address: &str) -> Result<Option<Name>, StoreError> {
+        let rows = self.cql().run(Statement::Name, vec![text(address)]).await?;
+        rows.first().map(name_of).transpose()
     }
 
-    async fn is_local(&self, domain: &str) -> Result<bool, StoreError> {
-        Ok(!self
-            .cql()
-            .run(Statement::Domain, vec![text(domain)])
-            .await?
-            .is_empty())
+    async fn domain(&self, domain: &str) -> Result<Option<Arc<LocalDomain>>, StoreError> {
+        let rows = self.cql().run(Statement::Domain, vec![text(domain)]).await?;
+        rows.first().map(domain_row).transpose()
     }
 
-    async fn domains(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn domains(&self, after: Option<&str>, limit: usize) -> Result<Vec<Arc<LocalDomain>>, StoreError> {
         let limit = int(i32::try_from(limit).unwrap_or(i32::MAX));
         let rows = self
             .cql()
             .run(Statement::Domains, vec![text(after.unwrap_or_default()), limit])
             .await?;
-        rows.iter().map(|row| row.text(0)).collect()
+        rows.iter().map(domain_row).collect()
+    }
+
+    async fn aliases(
+        &self,
+        account: AccountId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Alias>>, StoreError> {
+        aliases::of_account(self, account, after.unwrap_or_default(), limit).await
     }
 
     async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<Arc<Account>>, StoreError> {
@@ -265,14 +362,37 @@ impl Directory for CassandraStore {
     }
 
     async fn add_domain(&self, domain: &str) -> Result<(), DirectoryError> {
-        match is_applied(&self.cql().run(Statement::AddDomain, vec![text(domain)]).await?) {
+        self.make_domain(domain, None).await
+    }
+
+    async fn add_alias_domain(&self, domain: &str, of: &str) -> Result<(), DirectoryError> {
+        self.own_addresses(of).await?;
+        self.make_domain(domain, Some(of)).await
+    }
+
+    async fn set_catch_all(&self, domain: &str, target: Option<Target>) -> Result<(), DirectoryError> {
+        let found = self.domain(domain).await?;
+        let not_found = || DirectoryError::NotFound(domain.to_owned());
+        if found.ok_or_else(not_found)?.alias_of.is_some() {
+            return Err(DirectoryError::AliasDomain(domain.to_owned()));
+        }
+        let (address, id) = target.map(|target| (target.address, target.account)).unzip();
+        let values = vec![
+            address.as_deref().and_then(text),
+            id.and_then(|id| uuid(id.0)),
+            text(domain),
+        ];
+        match is_applied(&self.cql().run(Statement::SetCatchAll, values).await?) {
             true => Ok(()),
-            false => Err(DirectoryError::Exists(domain.to_owned())),
+            false => Err(not_found()),
         }
     }
 
     async fn remove_domain(&self, domain: &str) -> Result<(), DirectoryError> {
-        if self.has_accounts(domain).await? {
+        if self.has_addresses(domain, Statement::OfDomain).await?
+            || self.has_addresses(domain, Statement::AliasesOfDomain).await?
+            || self.has_alias_domains(domain).await?
+        {
             return Err(DirectoryError::NotEmpty(domain.to_owned()));
         }
         // Before it is gone: whoever is interrupted removes it once more.
@@ -295,12 +415,7 @@ impl Directory for CassandraStore {
             credentials,
             created,
         } = account;
-        if self.account(&address).await?.is_some() {
-            return Err(DirectoryError::Exists(address));
-        }
-        if !self.is_local(domain_of(&address)).await? {
-            return Err(DirectoryError::NoSuchDomain(domain_of(&address).to_owned()));
-        }
+        self.free(&address).await?;
         let account = Account {
             id,
             address,
@@ -319,6 +434,20 @@ impl Directory for CassandraStore {
             add_names(self.cql(), &other).await?;
         }
         Err(DirectoryError::Exists(account.address))
+    }
+
+    async fn add_alias(&self, alias: Alias) -> Result<(), DirectoryError> {
+        self.free(&alias.address).await?;
+        self.0.saw(alias.created);
+        aliases::add(self.cql(), &alias).await
+    }
+
+    async fn remove_alias(&self, address: &str) -> Result<Arc<Alias>, DirectoryError> {
+        let Some(Name::Alias(alias)) = self.name(address).await? else {
+            return Err(DirectoryError::NotFound(address.to_owned()));
+        };
+        aliases::remove(self.cql(), &alias).await?;
+        Ok(alias)
     }
 
     async fn set_credentials(

@@ -150,10 +150,18 @@ statements! {
     AccountLives: Read = "SELECT address FROM account_ids WHERE id = ?";
     AddAccountId: Write = "INSERT INTO account_ids (id, address) VALUES (?, ?) USING TIMESTAMP ?";
     RemoveAccountId: Write = "DELETE FROM account_ids USING TIMESTAMP ? WHERE id = ?";
-    Account: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM accounts WHERE address = ?";
-    AddAccount: Conditional = "INSERT INTO accounts (address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
-    SetCredentials: Conditional = "UPDATE accounts SET stamp = ?, argon2id = ?, scram_salt = ?, scram_iterations = ?, scram_stored_key = ?, scram_server_key = ? WHERE address = ? IF id = ? AND stamp = ?";
+    Name: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key, app_passwords, alias_of, alias_of_id FROM accounts WHERE address = ?";
+    AddAccount: Conditional = "INSERT INTO accounts (address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key, app_passwords) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
+    SetCredentials: Conditional = "UPDATE accounts SET stamp = ?, argon2id = ?, scram_salt = ?, scram_iterations = ?, scram_stored_key = ?, scram_server_key = ?, app_passwords = ? WHERE address = ? IF id = ? AND stamp = ?";
     RemoveAccount: Conditional = "DELETE FROM accounts WHERE address = ? IF id = ?";
+    AddAlias: Conditional = "INSERT INTO accounts (address, created, alias_of, alias_of_id) VALUES (?, ?, ?, ?) IF NOT EXISTS";
+    RemoveAlias: Conditional = "DELETE FROM accounts WHERE address = ? IF alias_of_id = ? AND created = ?";
+    AddToAccount: Write = "INSERT INTO account_aliases (id, address) VALUES (?, ?) USING TIMESTAMP ?";
+    RemoveFromAccount: Write = "DELETE FROM account_aliases USING TIMESTAMP ? WHERE id = ? AND address = ?";
+    OfAccount: Read = "SELECT address FROM account_aliases WHERE id = ? AND address > ? LIMIT ?";
+    AddAliasToDomain: Write = "INSERT INTO domain_aliases (domain, shard, address) VALUES (?, ?, ?) USING TIMESTAMP ?";
+    RemoveAliasFromDomain: Write = "DELETE FROM domain_aliases USING TIMESTAMP ? WHERE domain = ? AND shard = ? AND address = ?";
+    AliasesOfDomain: Read = "SELECT address FROM domain_aliases WHERE domain = ? AND shard = ? AND address > ? LIMIT ?";
     AddName: Write = "INSERT INTO account_names (head, address) VALUES (?, ?) USING TIMESTAMP ?";
     RemoveName: Write = "DELETE FROM account_names USING TIMESTAMP ? WHERE head = ? AND address = ?";
     Names: Read = "SELECT address FROM account_names WHERE head = ? AND address > ? LIMIT ?";
@@ -163,14 +171,15 @@ statements! {
     AddWithoutScram: Write = "INSERT INTO accounts_without_scram (shard, address) VALUES (?, ?) USING TIMESTAMP ?";
     RemoveWithoutScram: Write = "DELETE FROM accounts_without_scram USING TIMESTAMP ? WHERE shard = ? AND address = ?";
     WithoutScram: Read = "SELECT address FROM accounts_without_scram WHERE shard = ? LIMIT ?";
-    AddRemoved: Write = "INSERT INTO removed_accounts (part, address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    AddRemoved: Write = "INSERT INTO removed_accounts (part, address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key, app_passwords) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     ForgetRemoved: Write = "DELETE FROM removed_accounts USING TIMESTAMP ? WHERE part = 0 AND id = ?";
-    Removed: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key FROM removed_accounts WHERE part = 0";
+    Removed: Read = "SELECT address, id, created, stamp, argon2id, scram_salt, scram_iterations, scram_stored_key, scram_server_key, app_passwords FROM removed_accounts WHERE part = 0";
     Secret: Read = "SELECT secret FROM installation WHERE part = 0";
     MakeSecret: Conditional = "INSERT INTO installation (part, secret) VALUES (0, ?) IF NOT EXISTS";
-    Domain: Read = "SELECT domain FROM domains WHERE part = 0 AND domain = ?";
-    Domains: Read = "SELECT domain FROM domains WHERE part = 0 AND domain > ? LIMIT ?";
-    AddDomain: Conditional = "INSERT INTO domains (part, domain) VALUES (0, ?) IF NOT EXISTS";
+    Domain: Read = "SELECT domain, alias_of, catch_all, catch_all_id FROM domains WHERE part = 0 AND domain = ?";
+    Domains: Read = "SELECT domain, alias_of, catch_all, catch_all_id FROM domains WHERE part = 0 AND domain > ? LIMIT ?";
+    AddDomain: Conditional = "INSERT INTO domains (part, domain, alias_of) VALUES (0, ?, ?) IF NOT EXISTS";
+    SetCatchAll: Conditional = "UPDATE domains SET catch_all = ?, catch_all_id = ? WHERE part = 0 AND domain = ? IF EXISTS";
     RemoveDomain: Conditional = "DELETE FROM domains WHERE part = 0 AND domain = ? IF EXISTS";
 }
 

@@ -374,7 +374,7 @@ async fn all_domains(mail: &CassandraStore) -> Result<BTreeSet<String>, StoreErr
         let after = domains.last().cloned();
         let page = mail.domains(after.as_deref(), DOMAINS_PAGE).await?;
         let is_last = page.len() < DOMAINS_PAGE;
-        domains.extend(page);
+        domains.extend(page.iter().map(|domain| domain.name.clone()));
         if is_last {
             return Ok(domains);
         }

@@ -18,6 +18,7 @@ mod own_thread;
 pub mod pop3_session;
 pub mod quota;
 pub mod read_ahead;
+pub mod recipients;
 pub mod supervisor;
 pub mod transfer_session;
 pub mod transport;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use mailhorn_lines::{Frame, Framer};
-use mailhorn_ports::{Account, Directory, Ids, MailStore};
+use mailhorn_ports::{Account, Ids, MailStore};
 use mailhorn_smtp::{
     Address, Answer, Ask, DataDecoder, DataEnd, DeliveryVerdict, Options, Progress, Protocol,
     RecipientVerdict, Replies, Security, Session, Step, limits,
@@ -26,6 +26,7 @@ use crate::log::LogHandle;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::quota::{QuotaVerdict, Quotas};
+use crate::recipients::{Owner, Recipients};
 use crate::transport::Connection;
 
 /// How long a good-bye may take.
@@ -58,8 +59,8 @@ pub struct TransferDeps {
     pub tls: Option<Arc<ServerConfig>>,
     /// Octets.
     pub store: Arc<dyn MailStore>,
-    /// Recipients.
-    pub directory: Arc<dyn Directory>,
+    /// Whose an address is.
+    pub recipients: Recipients,
     /// Whether mail fits; `None` where quotas are switched off.
     pub quotas: Option<Arc<Quotas>>,
     /// Changes.
@@ -300,20 +301,16 @@ impl Conversation {
     }
 
     async fn recipient(&mut self, address: Address, declared_octets: Option<u64>) -> RecipientVerdict {
-        let looked_up = match self.deps.directory.account(&address.to_string()).await {
-            Ok(Some(account)) => {
+        match self.deps.recipients.owner(&address).await {
+            Ok(Owner::Account(account)) => {
                 let verdict = self.room(&account, declared_octets).await;
                 if verdict == RecipientVerdict::Accepted {
                     self.accepted.push((address, account));
                 }
-                return verdict;
+                verdict
             }
-            Ok(None) => self.deps.directory.is_local(address.domain().as_str()).await,
-            Err(error) => Err(error),
-        };
-        match looked_up {
-            Ok(true) => RecipientVerdict::NoSuchUser,
-            Ok(false) => RecipientVerdict::NotLocal,
+            Ok(Owner::Nobody) => RecipientVerdict::NoSuchUser,
+            Ok(Owner::Elsewhere) => RecipientVerdict::NotLocal,
             Err(error) => {
                 tracing::warn!(session = self.alive.number(), %error, "a recipient can't be looked up");
                 RecipientVerdict::Unavailable

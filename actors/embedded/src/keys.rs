@@ -8,13 +8,13 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Table {
-    /// Address → account.
-    Accounts = b'a',
+    /// Address → account or alias.
+    Names = b'a',
     /// Group, event → a letter that was given up.
     Dead = b'b',
     /// Group, generation → how far the group is in that log.
     Cursors = b'c',
-    /// Domain → how many accounts.
+    /// Domain → how many addresses, and what it is.
     Domains = b'd',
     /// Group → that it is known.
     Groups = b'e',
@@ -38,6 +38,8 @@ pub(crate) enum Table {
     Held = b'o',
     /// Group, generation, event → a letter that is tried again.
     Parked = b'p',
+    /// Account id, alias → nothing: the aliases of an account.
+    Aliases = b'j',
     /// Owner → limits.
     Limits = b'q',
     /// Account id → an account that was removed and may still have mail.
@@ -61,8 +63,21 @@ pub(crate) fn key(table: Table, parts: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-pub(crate) fn account(address: &str) -> Vec<u8> {
-    key(Table::Accounts, &[address.as_bytes()])
+pub(crate) fn name(address: &str) -> Vec<u8> {
+    key(Table::Names, &[address.as_bytes()])
+}
+
+pub(crate) fn aliases(account: AccountId) -> Vec<u8> {
+    key(Table::Aliases, &[account.as_bytes()])
+}
+
+pub(crate) fn alias(account: AccountId, address: &str) -> Vec<u8> {
+    key(Table::Aliases, &[account.as_bytes(), address.as_bytes()])
+}
+
+/// The address that the key of an account's alias stands for.
+pub(crate) fn alias_address(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(17..)?).ok()
 }
 
 pub(crate) fn domain(domain: &str) -> Vec<u8> {

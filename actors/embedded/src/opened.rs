@@ -150,7 +150,12 @@ impl Opened {
     }
 
     pub(crate) fn get<R: Row>(&self, key: &[u8]) -> Result<Option<R>, Fault> {
-        self.rows.get(key)?.map(|row| decode(&row)).transpose()
+        self.octets(key)?.map(|row| decode(&row)).transpose()
+    }
+
+    /// A row as it is written.
+    pub(crate) fn octets(&self, key: &[u8]) -> Result<Option<fjall::Slice>, Fault> {
+        Ok(self.rows.get(key)?)
     }
 
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {

@@ -1,8 +1,14 @@
 //! Rows as octets: one octet of version, then MessagePack. A field is never added without a new version.
+//!
+//! A row is written in the oldest version that has what it holds, so that whoever goes back to an earlier release loses
+//! nothing but what that release doesn't know.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mailhorn_events::{AccountId, EventId, Generation, Position, QuotaLimits, Stamp};
-use mailhorn_ports::{Account, Credentials, Cursor, Letter, ScramKeys};
+use mailhorn_ports::{Account, Alias, AppPassword, Credentials, Cursor, Letter, Name, ScramKeys, Target};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,6 +16,12 @@ use uuid::Uuid;
 use crate::error::Fault;
 
 const VERSION: u8 = 1;
+
+/// The version of rows that hold what the first one had no place for: app passwords, a domain's alias and catch-all.
+const VERSION_2: u8 = 2;
+
+/// The version by which an alias is told from an account, whose table it shares.
+const VERSION_ALIAS: u8 = 3;
 
 /// The format of the store as a whole: keys, frames and which tables there are.
 pub(crate) const FORMAT: u8 = 2;
@@ -19,10 +31,18 @@ pub(crate) const FORMAT: u8 = 2;
 pub(crate) const FORMAT_WITHOUT_USAGE: u8 = 1;
 
 /// Something with a row of its own.
-pub(crate) trait Row: Serialize + DeserializeOwned {}
+pub(crate) trait Row: Serialize + DeserializeOwned {
+    /// Versions in which it may be written.
+    const VERSIONS: RangeInclusive<u8> = VERSION..=VERSION;
+
+    /// The oldest version that has what this one holds.
+    fn version(&self) -> u8 {
+        *Self::VERSIONS.start()
+    }
+}
 
 pub(crate) fn encode<R: Row>(row: &R) -> Vec<u8> {
-    let mut octets = vec![VERSION];
+    let mut octets = vec![row.version()];
     // Serialising plain fields into memory has no way to fail.
     if let Err(error) = row.serialize(&mut rmp_serde::Serializer::new(&mut octets)) {
         unreachable!("a row of plain fields was not serialisable: {error}");
@@ -32,7 +52,7 @@ pub(crate) fn encode<R: Row>(row: &R) -> Vec<u8> {
 
 pub(crate) fn decode<R: Row>(octets: &[u8]) -> Result<R, Fault> {
     match octets {
-        [VERSION, row @ ..] => {
+        [version, row @ ..] if R::VERSIONS.contains(version) => {
             rmp_serde::from_slice(row).map_err(|error| Fault::Damaged(format!("a row is malformed: {error}")))
         }
         [version, ..] => Err(Fault::Damaged(format!(
@@ -164,9 +184,41 @@ pub(crate) struct GroupRow {
 }
 
 /// A domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Domain {
-    pub(crate) accounts: u64,
+    /// How many addresses there are: accounts and aliases.
+    pub(crate) addresses: u64,
+    /// From here on [`VERSION_2`].
+    #[serde(default, skip_serializing_if = "DomainMore::is_nothing")]
+    pub(crate) more: DomainMore,
+}
+
+/// What most domains have not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct DomainMore {
+    pub(crate) alias_of: Option<String>,
+    pub(crate) catch_all: Option<TargetRow>,
+}
+
+impl DomainMore {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An account that something points to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TargetRow {
+    address: String,
+    pub(crate) account: Uuid,
+}
+
+/// Another address of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AliasRow {
+    pub(crate) address: String,
+    pub(crate) target: TargetRow,
+    pub(crate) created: u64,
 }
 
 /// An account id's address.
@@ -186,6 +238,9 @@ pub(crate) struct AccountRow {
     pub(crate) stamp: u64,
     pub(crate) hash: String,
     pub(crate) scram: Option<ScramRow>,
+    /// As [`AppPassword`] writes itself. From here on [`VERSION_2`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    app_passwords: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +260,11 @@ pub(crate) enum DirectoryRow {
     PutAccount(AccountRow),
     RemoveAccount(AccountRow),
     ForgetRemoved(Uuid),
+    /// From here on [`VERSION_2`].
+    AddAliasDomain(String, String),
+    SetCatchAll(String, Option<TargetRow>),
+    AddAlias(AliasRow),
+    RemoveAlias(AliasRow),
 }
 
 impl Row for State {}
@@ -222,11 +282,51 @@ impl Row for Note {}
 impl Row for LogOwner {}
 impl Row for Present {}
 impl Row for GroupRow {}
-impl Row for Domain {}
+
+impl Row for Domain {
+    const VERSIONS: RangeInclusive<u8> = VERSION..=VERSION_2;
+
+    fn version(&self) -> u8 {
+        if self.more.is_nothing() {
+            VERSION
+        } else {
+            VERSION_2
+        }
+    }
+}
+
+impl Row for AccountRow {
+    const VERSIONS: RangeInclusive<u8> = VERSION..=VERSION_2;
+
+    fn version(&self) -> u8 {
+        if self.app_passwords.is_empty() {
+            VERSION
+        } else {
+            VERSION_2
+        }
+    }
+}
+
+impl Row for AliasRow {
+    const VERSIONS: RangeInclusive<u8> = VERSION_ALIAS..=VERSION_ALIAS;
+}
+
+impl Row for DirectoryRow {
+    const VERSIONS: RangeInclusive<u8> = VERSION..=VERSION_2;
+
+    fn version(&self) -> u8 {
+        match self {
+            Self::AddDomain(_) | Self::RemoveDomain(_) | Self::ForgetRemoved(_) => VERSION,
+            Self::PutAccount(account) | Self::RemoveAccount(account) => account.version(),
+            Self::AddAliasDomain(..) | Self::SetCatchAll(..) | Self::AddAlias(_) | Self::RemoveAlias(_) => {
+                VERSION_2
+            }
+        }
+    }
+}
+
 impl Row for Address {}
 impl Row for Secret {}
-impl Row for AccountRow {}
-impl Row for DirectoryRow {}
 
 impl From<&Cursor> for CursorRow {
     fn from(cursor: &Cursor) -> Self {
@@ -292,6 +392,52 @@ impl From<LimitsRow> for QuotaLimits {
     }
 }
 
+/// An address: an account's or an alias's.
+pub(crate) fn decode_name(octets: &[u8]) -> Result<Name, Fault> {
+    match octets.first() {
+        Some(&VERSION_ALIAS) => Ok(Name::Alias(Arc::new(Alias::from(decode::<AliasRow>(octets)?)))),
+        _ => Ok(Name::Account(Arc::new(decode::<AccountRow>(octets)?.try_into()?))),
+    }
+}
+
+impl From<&Target> for TargetRow {
+    fn from(target: &Target) -> Self {
+        Self {
+            address: target.address.clone(),
+            account: target.account.0,
+        }
+    }
+}
+
+impl From<TargetRow> for Target {
+    fn from(row: TargetRow) -> Self {
+        Self {
+            address: row.address,
+            account: AccountId(row.account),
+        }
+    }
+}
+
+impl From<&Alias> for AliasRow {
+    fn from(alias: &Alias) -> Self {
+        Self {
+            address: alias.address.clone(),
+            target: TargetRow::from(&alias.target),
+            created: alias.created.0,
+        }
+    }
+}
+
+impl From<AliasRow> for Alias {
+    fn from(row: AliasRow) -> Self {
+        Self {
+            address: row.address,
+            target: row.target.into(),
+            created: Stamp(row.created),
+        }
+    }
+}
+
 impl From<&Account> for AccountRow {
     fn from(account: &Account) -> Self {
         Self {
@@ -306,28 +452,39 @@ impl From<&Account> for AccountRow {
                 stored_key: keys.stored_key,
                 server_key: keys.server_key,
             }),
+            app_passwords: account
+                .credentials
+                .app_passwords
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
 
-impl From<AccountRow> for Account {
-    fn from(row: AccountRow) -> Self {
+impl TryFrom<AccountRow> for Account {
+    type Error = Fault;
+
+    fn try_from(row: AccountRow) -> Result<Self, Fault> {
+        let app_passwords = row.app_passwords.iter().map(|text| text.parse::<AppPassword>());
+        let app_passwords = app_passwords.collect::<Result<_, _>>();
         let scram = row.scram.map(|keys| ScramKeys {
             salt: keys.salt,
             iterations: keys.iterations,
             stored_key: keys.stored_key,
             server_key: keys.server_key,
         });
-        Self {
+        Ok(Self {
             id: AccountId(row.id),
             address: row.address,
             credentials: Credentials {
                 stamp: Stamp(row.stamp),
                 hash: row.hash,
                 scram,
+                app_passwords: app_passwords.map_err(|error| Fault::Damaged(error.to_string()))?,
             },
             created: Stamp(row.created),
-        }
+        })
     }
 }
 
@@ -345,7 +502,7 @@ mod tests {
             written.extend([0xDC, 0, 32]);
             written.extend([key; 32]);
         }
-        let account = Account::from(decode::<AccountRow>(&written).unwrap());
+        let account = Account::try_from(decode::<AccountRow>(&written).unwrap()).unwrap();
         let expected = Account {
             id: AccountId::from_bytes([7; 16]),
             address: "a@b".into(),
@@ -358,10 +515,50 @@ mod tests {
                     stored_key: [3; 32],
                     server_key: [4; 32],
                 }),
+                app_passwords: Vec::new(),
             },
             created: Stamp(1),
         };
         assert_eq!(account, expected);
         assert_eq!(encode(&AccountRow::from(&account)), written);
+    }
+
+    /// A domain without what came later, too.
+    #[test]
+    fn a_domain_that_the_first_release_wrote_is_read_as_it_was() {
+        let written = [VERSION, 0x91, 7];
+        let domain: Domain = decode(&written).unwrap();
+        let expected = Domain {
+            addresses: 7,
+            more: DomainMore::default(),
+        };
+        assert_eq!(domain, expected);
+        assert_eq!(encode(&domain), written);
+    }
+
+    /// Whoever went back would take an alias for nobody, and refuse its mail for good: so the row can't be read as anything.
+    #[test]
+    fn what_the_first_release_does_not_know_has_a_version_that_it_does_not_know() {
+        let alias = Alias {
+            address: "info@example.org".into(),
+            target: Target {
+                address: "ann@example.org".into(),
+                account: AccountId::from_bytes([7; 16]),
+            },
+            created: Stamp(5),
+        };
+        let row = encode(&AliasRow::from(&alias));
+        assert!(row.first() > Some(&VERSION));
+        assert!(matches!(decode::<AccountRow>(&row), Err(Fault::Damaged(_))));
+        assert_eq!(decode_name(&row).unwrap(), Name::Alias(Arc::new(alias)));
+        let domain = Domain {
+            addresses: 1,
+            more: DomainMore {
+                alias_of: Some("example.com".into()),
+                catch_all: None,
+            },
+        };
+        assert!(encode(&domain).first() > Some(&VERSION));
+        assert_eq!(decode::<Domain>(&encode(&domain)).unwrap(), domain);
     }
 }

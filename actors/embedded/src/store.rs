@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mailhorn_events::{AccountId, Generation, MailboxId, MessageId, Stamp};
 use mailhorn_ports::{
-    Account, CommitError, Committed, Credentials, Directory, DirectoryError, Figure, Group, LogEntry,
-    MailStore, Maintained, NewAccount, Part, ReadError, Retention, StoreError, ViewRow,
+    Account, Alias, CommitError, Committed, Credentials, Directory, DirectoryError, Figure, Group,
+    LocalDomain, LogEntry, MailStore, Maintained, Name, NewAccount, Part, ReadError, Retention, StoreError,
+    Target, ViewRow,
 };
 use tokio::time::Instant;
 
@@ -16,7 +17,6 @@ use crate::core::Core;
 use crate::directory::{self, Known};
 use crate::error::{Fault, OpenError};
 use crate::frame::Chunk;
-use crate::keys::{self, Table};
 use crate::opened::Opened;
 use crate::options::{Options, Surroundings};
 use crate::pool::Pool;
@@ -188,9 +188,9 @@ impl MailStore for EmbeddedStore {
 
 #[async_trait]
 impl Directory for EmbeddedStore {
-    async fn account(&self, address: &str) -> Result<Option<Arc<Account>>, StoreError> {
-        if let Some(account) = self.known.account(address) {
-            return Ok(Some(account));
+    async fn name(&self, address: &str) -> Result<Option<Name>, StoreError> {
+        if let Some(name) = self.known.name(address) {
+            return Ok(Some(name));
         }
         let (core, known, address) = (
             Arc::clone(&self.core),
@@ -199,32 +199,42 @@ impl Directory for EmbeddedStore {
         );
         Ok(self
             .pool
-            .run(move || directory::account(&core, &known, &address))
+            .run(move || directory::name(&core, &known, &address))
             .await?)
     }
 
-    async fn is_local(&self, domain: &str) -> Result<bool, StoreError> {
-        if self.known.is_domain(domain) {
-            return Ok(true);
+    async fn domain(&self, domain: &str) -> Result<Option<Arc<LocalDomain>>, StoreError> {
+        if let Some(domain) = self.known.domain(domain) {
+            return Ok(Some(domain));
         }
         let (core, known, domain) = (Arc::clone(&self.core), Arc::clone(&self.known), domain.to_owned());
         Ok(self
             .pool
-            .run(move || directory::is_local(&core, &known, &domain))
+            .run(move || directory::domain(&core, &known, &domain))
             .await?)
     }
 
-    async fn domains(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn domains(&self, after: Option<&str>, limit: usize) -> Result<Vec<Arc<LocalDomain>>, StoreError> {
         let after = after.map(str::to_owned);
         Ok(self
             .read_blocking(move |opened| directory::domains(opened, after.as_deref(), limit))
             .await?)
     }
 
+    async fn aliases(
+        &self,
+        account: AccountId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Arc<Alias>>, StoreError> {
+        let after = after.map(str::to_owned);
+        let read = move |opened: &Opened| directory::aliases(opened, account, after.as_deref(), limit);
+        Ok(self.read_blocking(read).await?)
+    }
+
     async fn accounts(&self, after: Option<&str>, limit: usize) -> Result<Vec<Arc<Account>>, StoreError> {
-        let after = after.map(keys::account);
-        let read =
-            move |opened: &Opened| directory::accounts(opened, Table::Accounts, after.as_deref(), limit);
+        let after = after.map(str::to_owned);
+        let read = move |opened: &Opened| directory::accounts(opened, after.as_deref(), limit);
         Ok(self.read_blocking(read).await?)
     }
 
@@ -240,6 +250,18 @@ impl Directory for EmbeddedStore {
             .await
     }
 
+    async fn add_alias_domain(&self, domain: &str, of: &str) -> Result<(), DirectoryError> {
+        let (domain, of) = (domain.to_owned(), of.to_owned());
+        self.direct(move |core, known| directory::add_alias_domain(core, known, &domain, &of))
+            .await
+    }
+
+    async fn set_catch_all(&self, domain: &str, target: Option<Target>) -> Result<(), DirectoryError> {
+        let domain = domain.to_owned();
+        self.direct(move |core, known| directory::set_catch_all(core, known, &domain, target.as_ref()))
+            .await
+    }
+
     async fn remove_domain(&self, domain: &str) -> Result<(), DirectoryError> {
         let domain = domain.to_owned();
         self.direct(move |core, known| directory::remove_domain(core, known, &domain))
@@ -248,6 +270,17 @@ impl Directory for EmbeddedStore {
 
     async fn add_account(&self, account: NewAccount) -> Result<Arc<Account>, DirectoryError> {
         self.direct(move |core, known| directory::add_account(core, known, account))
+            .await
+    }
+
+    async fn add_alias(&self, alias: Alias) -> Result<(), DirectoryError> {
+        self.direct(move |core, known| directory::add_alias(core, known, &alias))
+            .await
+    }
+
+    async fn remove_alias(&self, address: &str) -> Result<Arc<Alias>, DirectoryError> {
+        let address = address.to_owned();
+        self.direct(move |core, known| directory::remove_alias(core, known, &address))
             .await
     }
 
@@ -271,7 +304,7 @@ impl Directory for EmbeddedStore {
     }
 
     async fn removed_accounts(&self) -> Result<Vec<Arc<Account>>, StoreError> {
-        let read = |opened: &Opened| directory::accounts(opened, Table::Removed, None, REMOVED_LISTED_MAX);
+        let read = |opened: &Opened| directory::removed_accounts(opened, REMOVED_LISTED_MAX);
         Ok(self.read_blocking(read).await?)
     }
 

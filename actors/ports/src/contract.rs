@@ -124,6 +124,13 @@ macro_rules! directory_contract {
             accounts_without_scram_are_counted
             removed_accounts_are_listed_until_they_are_forgotten
             an_address_made_again_is_another_account
+            an_alias_is_there_until_it_is_removed
+            an_address_is_an_account_or_an_alias_and_never_both
+            an_alias_points_to_one_account_for_ever
+            a_domain_may_be_an_alias_of_another
+            a_domain_stays_while_something_is_left_of_it
+            a_catch_all_is_set_and_taken_back
+            app_passwords_are_kept_with_the_credentials
         );
     };
 }

@@ -31,7 +31,10 @@ pub use cluster::{
     Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, REGISTRATION_LEASE,
     RegisteredFor, Registry, Transport,
 };
-pub use directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
+pub use directory::{
+    Account, Alias, AppPassword, Credentials, Directory, DirectoryError, LocalDomain, Name, NewAccount,
+    ScramKeys, Service, Services, Target, domain_of,
+};
 pub use groups::{Cursor, GroupStore, KnownGroup};
 pub use listener::{
     BatchHandled, GroupName, GroupNameError, Handled, Key, Letter, Listener, ListenerOptions, Mode, Scope,

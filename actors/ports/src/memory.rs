@@ -25,7 +25,7 @@ pub use cluster::{MemoryLocks, MemoryRegistry, MemoryTransport, Weather};
 
 use crate::clock::{Clock, Random, Uptime};
 use crate::cluster::MemberRow;
-use crate::directory::Account;
+use crate::directory::{Account, LocalDomain, Name};
 use crate::groups::Cursor;
 use crate::listener::{GroupName, Letter};
 use crate::quota::QuotaOwner;
@@ -67,8 +67,8 @@ struct State {
     limits: BTreeMap<QuotaOwner, QuotaLimits>,
     thresholds: BTreeMap<QuotaOwner, u8>,
     stamp: Stamp,
-    domains: BTreeSet<String>,
-    accounts: BTreeMap<String, Arc<Account>>,
+    domains: BTreeMap<String, Arc<LocalDomain>>,
+    names: BTreeMap<String, Name>,
     removed: BTreeMap<AccountId, Arc<Account>>,
     script: Script,
     commits: u64,

@@ -12,7 +12,7 @@ use actix_web::{HttpResponse, ResponseError};
 use mailhorn_sasl::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::AdminParts;
+use super::{AdminParts, addresses};
 use crate::operations::views::{Domain, Imported, Mailbox, Message, NewUser, Page, Removed, User};
 use crate::operations::{OperationError, PAGE_ENTRIES_MAX};
 
@@ -100,6 +100,15 @@ fn page_entries_max() -> usize {
     PAGE_ENTRIES_MAX
 }
 
+/// A domain to be added.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddDomain {
+    name: String,
+    #[serde(default)]
+    alias_of: Option<String>,
+}
+
 /// An account to be made, or a password to be set.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +131,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
                 .route(post().to(add_domain)),
         )
         .service(resource("/domains/{name}").route(delete().to(remove_domain)))
+        .configure(addresses::routes)
         .service(
             resource("/users")
                 .route(get().to(users))
@@ -167,8 +177,12 @@ async fn domains(parts: Data<AdminParts>, range: Query<Range>) -> Answer<Page<Do
     ))
 }
 
-async fn add_domain(parts: Data<AdminParts>, new: Json<Domain>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Created().json(parts.operations.add_domain(&new.name).await?))
+async fn add_domain(parts: Data<AdminParts>, new: Json<AddDomain>) -> Result<HttpResponse, ApiError> {
+    let added = parts
+        .operations
+        .add_domain(&new.name, new.alias_of.as_deref())
+        .await?;
+    Ok(HttpResponse::Created().json(added))
 }
 
 async fn remove_domain(parts: Data<AdminParts>, name: Path<String>) -> Result<HttpResponse, ApiError> {

@@ -6,6 +6,7 @@
 //!
 //! There is no TLS here, so the address is a loopback one by default.
 
+mod addresses;
 mod api;
 mod cluster;
 mod events;

@@ -12,6 +12,7 @@ use super::*;
 use crate::operations::tests::{deliver, operations};
 use crate::settings::Sources;
 
+mod addresses;
 mod cluster;
 mod events;
 mod feed;

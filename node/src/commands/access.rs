@@ -2,6 +2,8 @@
 //!
 //! Never both at once: the lock of an embedded store decides. A store that nodes of a cluster share needs no such choice.
 
+mod addresses;
+
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -96,10 +98,14 @@ impl Access {
         Ok(())
     }
 
-    pub(super) fn add_domain(&self, name: &str) -> anyhow::Result<Domain> {
+    pub(super) fn add_domain(&self, name: &str, alias_of: Option<&str>) -> anyhow::Result<Domain> {
         match self {
-            Self::Running(client) => client.post(&["domains"], &json!({ "name": name })),
-            Self::Stopped(stopped) => stopped.run(async |operations| operations.add_domain(name).await),
+            Self::Running(client) => {
+                client.post(&["domains"], &json!({ "name": name, "alias_of": alias_of }))
+            }
+            Self::Stopped(stopped) => {
+                stopped.run(async |operations| operations.add_domain(name, alias_of).await)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use mailhorn_sasl::PASSWORD_OCTETS_MAX;
 
 use super::access::{Access, Password};
+use super::addresses;
 use crate::cli::{DomainCommand, MailboxCommand, PasswordFrom, Shown, UserCommand};
 use crate::exit::Exit;
 use crate::operations::passwd_file;
@@ -19,15 +20,16 @@ const PASSWD_FILE_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 
 pub(super) fn domain(command: DomainCommand, settings: &Settings) -> anyhow::Result<Exit> {
     with(settings, |access| match command {
-        DomainCommand::Add { name } => {
-            let domain = access.add_domain(&name)?;
+        DomainCommand::Add { name, alias_of } => {
+            let domain = access.add_domain(&name, alias_of.as_deref())?;
             Ok(write_line(&format!("{} was added", domain.name))?)
         }
+        DomainCommand::CatchAll { name, to } => addresses::catch_all(access, &name, to.address.as_deref()),
         DomainCommand::Remove { name } => {
             access.remove_domain(&name)?;
             Ok(write_line(&format!("{name} was removed"))?)
         }
-        DomainCommand::List { shown } => output(shown).list(&access.domains()?, |domain| domain.name.clone()),
+        DomainCommand::List { shown } => addresses::list_domains(access, shown),
     })
 }
 
@@ -67,6 +69,7 @@ pub(super) fn user(command: UserCommand, settings: &Settings) -> anyhow::Result<
                 format!("{}\t{}\t{scram}", user.address, user.created)
             })
         }),
+        UserCommand::AppPassword(command) => addresses::app_password(command, settings),
         UserCommand::Import { file } => import(&file, settings),
     }
 }

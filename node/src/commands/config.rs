@@ -1,8 +1,9 @@
 //! `mailhorn config`.
 
+use super::addresses;
 use crate::cli::ConfigCommand;
 use crate::exit::Exit;
-use crate::output::write_line;
+use crate::output::{complain, write_line};
 use crate::settings::value::Backend;
 use crate::settings::{Settings, Sources, reference};
 
@@ -10,12 +11,31 @@ pub(super) fn config(command: ConfigCommand, sources: &Sources) -> anyhow::Resul
     match command {
         ConfigCommand::Default => write_line(reference::toml().trim_end())?,
         ConfigCommand::Check => {
-            sources.load()?;
+            let settings = sources.load()?;
             write_line("the settings are in order")?;
+            tell_what_is_missing(&settings);
         }
         ConfigCommand::Show => write_line(&shown(&sources.load()?))?,
     }
     Ok(Exit::Done)
+}
+
+/// What the settings name in a store that is there, and nobody has: a warning, for it may be made yet.
+fn tell_what_is_missing(settings: &Settings) {
+    let is_there = match settings.store.backend {
+        Backend::Embedded => settings.store_dir().exists(),
+        Backend::Cassandra => true,
+    };
+    if !is_there {
+        return;
+    }
+    match addresses::nobody_named(settings) {
+        Ok(None) => {}
+        Ok(Some(told)) => complain(format!("mailhorn: warning: {told}")),
+        Err(error) => complain(format!(
+            "mailhorn: the accounts could not be looked at: {error:#}"
+        )),
+    }
 }
 
 fn shown(settings: &Settings) -> String {

@@ -69,7 +69,7 @@ struct Passwords {
 fn make_accounts(settings: &Settings) -> anyhow::Result<Passwords> {
     let access = Access::open(settings)?;
     if access.domains()?.iter().all(|domain| domain.name != DOMAIN) {
-        access.add_domain(DOMAIN)?;
+        access.add_domain(DOMAIN, None)?;
     }
     let passwords = Passwords {
         alice: random_password(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod addresses;
 mod cluster;
 mod config;
 mod dead_letters;
@@ -38,6 +39,8 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo => demo::demo(sources),
         Command::Domain(command) => accounts::domain(command, &sources.load()?),
         Command::User(command) => accounts::user(command, &sources.load()?),
+        Command::Alias(command) => addresses::alias(command, &sources.load()?),
+        Command::Recipient { address, shown } => addresses::recipient(&address, shown, &sources.load()?),
         Command::Mailbox(command) => accounts::mailbox(command, &sources.load()?),
         Command::Quota(command) => quota::quota(command, &sources.load()?),
         Command::Events(command) => events::events(command, &sources.load()?),

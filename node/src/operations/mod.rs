@@ -10,7 +10,9 @@ pub mod passwd_file;
 pub mod quota;
 pub mod views;
 
+mod addresses;
 mod announcements;
+mod app_passwords;
 mod letters;
 
 pub use letters::group_name;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mailhorn_core::auth::{Authenticator, NewPasswordError};
+use mailhorn_core::recipients::Recipients;
 use mailhorn_events::{MailboxId, MessageId};
 use mailhorn_ports::{
     Account, Change, Credentials, Directory, DirectoryError, Expunge, GroupStore, Ids, MailStore, NewAccount,
@@ -29,7 +32,7 @@ use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain};
 
 use quota::Quota;
-use views::{Domain as DomainView, Imported, Mailbox, Message, NewUser, Page, Removed, User};
+use views::{Imported, Mailbox, Message, NewUser, Page, Removed, User};
 
 /// The most entries of a page, and what a page has unless fewer are asked for.
 pub const PAGE_ENTRIES_MAX: usize = 1_000;
@@ -67,6 +70,7 @@ impl From<DirectoryError> for OperationError {
             DirectoryError::NotFound(_) => Self::NotFound(told),
             DirectoryError::Exists(_)
             | DirectoryError::NoSuchDomain(_)
+            | DirectoryError::AliasDomain(_)
             | DirectoryError::NotEmpty(_)
             | DirectoryError::Changed(_) => Self::Conflict(told),
             DirectoryError::Store(error) => error.into(),
@@ -125,6 +129,8 @@ impl Hashing for Authenticator {
 pub struct Operations {
     /// Domains and accounts.
     pub directory: Arc<dyn Directory>,
+    /// Whose an address is.
+    pub recipients: Recipients,
     /// Mail.
     pub store: Arc<dyn MailStore>,
     /// Dead letters.
@@ -140,47 +146,6 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Takes mail for a domain from now on.
-    ///
-    /// # Errors
-    ///
-    /// [`OperationError`].
-    pub async fn add_domain(&self, name: &str) -> Result<DomainView, OperationError> {
-        let name = domain(name)?;
-        self.directory.add_domain(name.as_str()).await?;
-        Ok(DomainView {
-            name: name.to_string(),
-        })
-    }
-
-    /// Takes no more mail for a domain without accounts.
-    ///
-    /// # Errors
-    ///
-    /// [`OperationError`].
-    pub async fn remove_domain(&self, name: &str) -> Result<(), OperationError> {
-        Ok(self.directory.remove_domain(domain(name)?.as_str()).await?)
-    }
-
-    /// The domains after one.
-    ///
-    /// # Errors
-    ///
-    /// [`OperationError`].
-    pub async fn domains(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<DomainView>, OperationError> {
-        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
-        let names = self.directory.domains(after, limit).await?;
-        let next = names.last().filter(|_| names.len() == limit).cloned();
-        Ok(Page {
-            items: names.into_iter().map(|name| DomainView { name }).collect(),
-            next,
-        })
-    }
-
     /// Makes an account with a password.
     ///
     /// # Errors
@@ -214,11 +179,16 @@ impl Operations {
     /// An address that can be made an account, as far as can be known before: a hash costs much.
     async fn free_address(&self, text: &str) -> Result<String, OperationError> {
         let address = address(text)?;
-        if !self.directory.is_local(address.domain().as_str()).await? {
-            return Err(DirectoryError::NoSuchDomain(address.domain().to_string()).into());
+        let domain = address.domain().as_str();
+        match self.directory.domain(domain).await? {
+            None => return Err(DirectoryError::NoSuchDomain(domain.to_owned()).into()),
+            Some(row) if row.alias_of.is_some() => {
+                return Err(DirectoryError::AliasDomain(domain.to_owned()).into());
+            }
+            Some(_) => {}
         }
         let canonical = address.to_string();
-        if self.directory.account(&canonical).await?.is_some() {
+        if self.directory.name(&canonical).await?.is_some() {
             return Err(DirectoryError::Exists(canonical).into());
         }
         Ok(canonical)
@@ -240,19 +210,50 @@ impl Operations {
         Ok(User::from(&*account))
     }
 
-    /// Sets a password. What was remembered of the old one is void.
+    /// Sets a password. What was remembered of the old one is void; app passwords stay.
     ///
     /// # Errors
     ///
     /// [`OperationError`].
     pub async fn set_password(&self, address: &str, password: &Secret) -> Result<(), OperationError> {
-        let account = self.account(address).await?;
-        let credentials = self.hashing.make(password).await?;
-        self.directory
-            .set_credentials(&account.address, credentials, None)
-            .await?;
-        self.hashing.accounts_changed();
-        Ok(())
+        self.account(address).await?;
+        let made = self.hashing.make(password).await?;
+        let change = |old: &Credentials| {
+            Ok(Credentials {
+                app_passwords: old.app_passwords.clone(),
+                ..made.clone()
+            })
+        };
+        self.change_credentials(address, change).await
+    }
+
+    /// Changes credentials to what `change` makes of them, under a new stamp. Whoever changed them in between is not undone.
+    async fn change_credentials(
+        &self,
+        address: &str,
+        change: impl Fn(&Credentials) -> Result<Credentials, OperationError>,
+    ) -> Result<(), OperationError> {
+        loop {
+            let account = self.account(address).await?;
+            let old = &account.credentials;
+            self.ids.saw(old.stamp);
+            let credentials = Credentials {
+                stamp: self.ids.stamp(),
+                ..change(old)?
+            };
+            let set = self
+                .directory
+                .set_credentials(&account.address, credentials, Some(old.stamp));
+            match set.await {
+                // Each time somebody else came through.
+                Err(DirectoryError::Changed(_)) => {}
+                done => {
+                    done?;
+                    self.hashing.accounts_changed();
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Removes an account and its mail. The account is gone at once; where its mail can't be removed now, the next
@@ -291,6 +292,7 @@ impl Operations {
 
     async fn empty_and_forget(&self, account: &Account) -> Result<u64, StoreError> {
         let messages = self.empty(account).await?;
+        self.remove_aliases_of(account).await?;
         // Before the account is forgotten: after a crash between the two it is told again.
         self.announce_inbox_gone(account).await?;
         self.directory.forget_removed(account.id).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mailhorn_core::auth::{Argon2Cost, NewPasswordError, passwords};
+use mailhorn_core::recipients::Recipients;
 use mailhorn_embedded::{EmbeddedStore, OpenError, Surroundings};
 use mailhorn_events::{Generation, Stamp};
 use mailhorn_ports::{
@@ -79,6 +80,7 @@ impl Offline {
             scram_iterations: auth.scram_iterations,
         };
         let operations = Operations {
+            recipients: Recipients::new(shared.clone(), settings.recipient_options()),
             directory: shared.clone(),
             store: shared.clone(),
             groups: shared.clone(),

@@ -117,7 +117,7 @@ impl Operations {
             });
         }
         let name = domain(text)?.to_string();
-        if !self.directory.is_local(&name).await? {
+        if self.directory.domain(&name).await?.is_none() {
             return Err(DirectoryError::NotFound(name).into());
         }
         Ok(Owner {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mailhorn_core::auth::{Argon2Cost, passwords};
+use mailhorn_core::recipients::Recipients;
 use mailhorn_events::{MailboxId, Stamp};
 use mailhorn_ports::memory::{MemoryStore, NextCommit};
 use mailhorn_ports::{Change, Delivery, Directory, Ids, MailStore, Octets, Recipient};
@@ -14,6 +15,8 @@ use super::{OperationError, Operations};
 use crate::clock::{OsRandom, SystemClock};
 use crate::settings::Sources;
 
+mod addresses;
+
 /// Operations on a store in memory, with password hashes that cost next to nothing.
 pub(crate) fn operations(store: &MemoryStore) -> Operations {
     let ids = Ids::new(Arc::new(SystemClock), Arc::new(OsRandom), Stamp::default());
@@ -25,6 +28,7 @@ pub(crate) fn operations(store: &MemoryStore) -> Operations {
     };
     let settings = Sources::default().load().unwrap();
     Operations {
+        recipients: Recipients::new(shared.clone(), settings.recipient_options()),
         directory: shared.clone(),
         store: shared.clone(),
         groups: shared.clone(),
@@ -46,7 +50,7 @@ fn secret(text: &str) -> Secret {
 /// With the domain example.org and the account of Alice.
 async fn with_alice(store: &MemoryStore) -> Operations {
     let operations = operations(store);
-    operations.add_domain("Example.ORG").await.unwrap();
+    operations.add_domain("Example.ORG", None).await.unwrap();
     operations
         .add_user("Alice@example.org", &secret("alice's"))
         .await
@@ -109,8 +113,12 @@ async fn what_cannot_be_done_is_told_with_whose_turn_it_is() {
     let invalid = |error| matches!(error, OperationError::Invalid(_));
     let conflict = |error| matches!(error, OperationError::Conflict(_));
     let not_found = |error| matches!(error, OperationError::NotFound(_));
-    assert!(invalid(operations.add_domain("not a domain").await.unwrap_err()));
-    assert!(conflict(operations.add_domain("example.org").await.unwrap_err()));
+    assert!(invalid(
+        operations.add_domain("not a domain", None).await.unwrap_err()
+    ));
+    assert!(conflict(
+        operations.add_domain("example.org", None).await.unwrap_err()
+    ));
     assert!(not_found(
         operations.remove_domain("example.com").await.unwrap_err()
     ));
@@ -363,7 +371,7 @@ async fn behind_a_change_whose_outcome_stays_unknown_nothing_is_written() {
 async fn a_log_of_the_node_is_begun_with_the_first_change_and_no_sooner() {
     let store = MemoryStore::new();
     let operations = operations(&store);
-    operations.add_domain("example.org").await.unwrap();
+    operations.add_domain("example.org", None).await.unwrap();
     assert!(store.logs().await.unwrap().is_empty(), "no record is written");
     operations
         .add_user("alice@example.org", &secret("x"))

@@ -1,5 +1,6 @@
 //! Domains, accounts and mailboxes as they are shown, in JSON and to people. Never a credential.
 
+mod addresses;
 mod cluster;
 mod listening;
 
@@ -9,6 +10,7 @@ use mailhorn_sasl::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp;
+pub use addresses::{Alias, AppPassword, Domain, NewAppPassword, Recipient};
 pub use cluster::{
     Adoptions, Breaker, CassandraHealth, ClusterLog, ClusterMember, ClusterState, ClusterStatus, LocksMode,
     Probed, RedisHealth,
@@ -25,13 +27,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// What to ask for the part behind this one with (`after`); `None` when this is the last.
     pub next: Option<String>,
-}
-
-/// A local domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Domain {
-    /// Its name.
-    pub name: String,
 }
 
 /// An account.

@@ -15,7 +15,7 @@ use mailhorn_smtp::{Address, Domain};
 use super::table::section;
 use super::value::{
     Backend, ByteSize, Centre, EventKind, HostPort, HttpUrl, Keyspace, Levels, Lock, LogFormat, NodeName,
-    Percent, Plaintext, RedisTarget, Replicas, Scram, Threads, Transport,
+    Percent, Plaintext, RedisTarget, Replicas, Scram, Separator, Threads, Transport,
 };
 
 section!(
@@ -119,9 +119,12 @@ section!(
         /// The name by which the node greets and which its Received lines carry, on LMTP too. Other servers expect
         /// a name that leads to this machine.
         hostname: Domain = "localhost";
-        /// Who gets the mail for `Postmaster` without a domain (RFC 5321 §4.5.1), on LMTP too. Empty:
-        /// `postmaster@` followed by `smtp.hostname`.
+        /// Who gets the mail for `Postmaster` without a domain, and at local domains that have no such address
+        /// (RFC 5321 §4.5.1), on LMTP too: the address of an account. Empty: `postmaster@` followed by `smtp.hostname`.
         postmaster: Option<Address> = "";
+        /// What parts an address from its detail (RFC 5233), on LMTP too: mail to `ann+lists@` is that of `ann@`, where
+        /// there is no such address. Empty: nothing does.
+        detail_separator: Option<Separator> = "+";
         /// The largest message that is taken, in octets as sent, on LMTP too. A larger one is refused with 552.
         max_message_size: ByteSize = "50MiB", "64KiB" to "4GiB";
         /// How many recipients a message may have, on LMTP too; the rest are answered with 452 (RFC 5321

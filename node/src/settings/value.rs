@@ -6,6 +6,7 @@
 mod choices;
 mod cluster;
 mod listening;
+mod separator;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tracing::level_filters::LevelFilter;
 pub use choices::{Backend, Lock, LogFormat, Plaintext, Scram, Transport};
 pub use cluster::{Centre, HostPort, Keyspace, RedisTarget, Replicas};
 pub use listening::{EventKind, HttpUrl, Percent};
+pub use separator::Separator;
 
 /// What a source says, before anybody knows what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

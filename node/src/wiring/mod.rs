@@ -25,6 +25,7 @@ use mailhorn_core::mailbox::{MailboxOptions, Mailboxes, Reading};
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::quota::Quotas;
+use mailhorn_core::recipients::Recipients;
 use mailhorn_core::supervisor::{Fatal, Supervise, Supervisor};
 use mailhorn_events::Generation;
 use mailhorn_ports::{Clock, Directory, GroupStore, Ids, Lease, MailStore, QuotaStore, Random, Writer};
@@ -343,8 +344,14 @@ impl Parts {
         supervisor.send(child).await.context("the supervisor has ended")
     }
 
+    /// Whose an address is.
+    fn recipients(&self, settings: &Settings) -> Recipients {
+        Recipients::new(Arc::clone(&self.directory), settings.recipient_options())
+    }
+
     fn operations(&self, settings: &Settings) -> Operations {
         Operations {
+            recipients: self.recipients(settings),
             directory: Arc::clone(&self.directory),
             store: Arc::clone(&self.store),
             groups: Arc::clone(&self.groups),

@@ -184,7 +184,7 @@ impl Services<'_> {
             },
             tls,
             store: Arc::clone(&self.parts.store),
-            directory: Arc::clone(&self.parts.directory),
+            recipients: self.parts.recipients(settings),
             quotas: self.parts.quotas.clone(),
             log: self.parts.log.clone(),
             ids: self.parts.ids.clone(),

@@ -43,6 +43,7 @@ async fn with_alice() -> (MemoryStore, AccountId) {
             stamp: Stamp(1),
             hash: String::new(),
             scram: None,
+            app_passwords: Vec::new(),
         },
         created: Stamp(1),
     };

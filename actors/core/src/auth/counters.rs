@@ -11,6 +11,7 @@ pub(super) struct AuthCounters {
     pub(super) unavailable: AtomicU64,
     pub(super) line_full: AtomicU64,
     pub(super) remembered_hits: AtomicU64,
+    pub(super) app_passwords_accepted: AtomicU64,
     pub(super) hash_runs: AtomicU64,
     pub(super) scram_upgrades: AtomicU64,
     pub(super) hashes_replaced: AtomicU64,
@@ -34,6 +35,8 @@ pub struct AuthCounts {
     pub line_full: u64,
     /// Passwords that were remembered, so no hash was computed.
     pub remembered_hits: u64,
+    /// Log-ins with an app password; [`AuthCounts::accepted`] has them too.
+    pub app_passwords_accepted: u64,
     /// Passwords checked against a hash, for users who do not exist too.
     pub hash_runs: u64,
     /// Accounts that got SCRAM keys at a log-in.
@@ -58,6 +61,7 @@ impl AuthCounters {
             unavailable: self.unavailable.load(Ordering::Relaxed),
             line_full: self.line_full.load(Ordering::Relaxed),
             remembered_hits: self.remembered_hits.load(Ordering::Relaxed),
+            app_passwords_accepted: self.app_passwords_accepted.load(Ordering::Relaxed),
             hash_runs: self.hash_runs.load(Ordering::Relaxed),
             scram_upgrades: self.scram_upgrades.load(Ordering::Relaxed),
             hashes_replaced: self.hashes_replaced.load(Ordering::Relaxed),

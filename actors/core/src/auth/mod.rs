@@ -11,6 +11,7 @@
 //!
 //! It never decides what a session says: that is for the protocol's crate.
 
+pub mod app_passwords;
 mod counters;
 mod hashers;
 mod offer;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailhorn_events::{AccountId, Stamp};
-use mailhorn_ports::{Account, Credentials, Directory, Ids};
+use mailhorn_ports::{Account, Credentials, Directory, Ids, Service};
 use mailhorn_sasl::{PASSWORD_OCTETS_MAX, SALT_OCTETS, Secret, StoredKeys};
 use mailhorn_smtp::Address;
 use parking_lot::Mutex;
@@ -183,18 +184,19 @@ impl Authenticator {
         })
     }
 
-    /// Checks a password that `peer` has given for `name`.
+    /// Checks a password that `peer` has given for `name`, to use this service: the account's own, or an app password
+    /// that opens it.
     ///
     /// Answers after the delay that earlier failures have earned. Dropping the future counts as a failure: a client
     /// does not get around the count by hanging up.
-    pub async fn password(&self, peer: IpAddr, name: &str, password: &Secret) -> Login {
+    pub async fn password(&self, service: Service, peer: IpAddr, name: &str, password: &Secret) -> Login {
         let name = canonical(name);
         let mut underway = match self.begin(peer, name.as_deref()).await {
             Ok(underway) => underway,
             Err(unchecked) => return unchecked.into(),
         };
         underway.has_guessed = true;
-        let checked = self.check_password(name.as_deref(), password).await;
+        let checked = self.check_password(service, name.as_deref(), password).await;
         self.conclude(underway, checked).await
     }
 
@@ -353,6 +355,7 @@ impl Authenticator {
     /// The account whose password this is.
     async fn check_password(
         &self,
+        service: Service,
         name: Option<&str>,
         password: &Secret,
     ) -> Result<Option<Arc<Account>>, Unchecked> {
@@ -364,6 +367,12 @@ impl Authenticator {
             && self.remembered.knows(account, password, Instant::now())
         {
             count(&self.counters.remembered_hits);
+            return Ok(Some(Arc::clone(account)));
+        }
+        if let Some(account) = &account
+            && app_passwords::opens(&account.credentials.app_passwords, service, password)
+        {
+            count(&self.counters.app_passwords_accepted);
             return Ok(Some(Arc::clone(account)));
         }
         let (is_right, keys) = self.check_hash(account.as_deref(), password).await?;
@@ -425,11 +434,10 @@ impl Authenticator {
     /// Gives the account its SCRAM keys, and says whether it has them now. The credentials keep their stamp: the
     /// password is the same, so what was remembered or begun under it still holds.
     async fn store_keys(&self, account: &Account, keys: StoredKeys) -> bool {
-        let Credentials { stamp, hash, .. } = account.credentials.clone();
+        let stamp = account.credentials.stamp;
         let credentials = Credentials {
-            stamp,
-            hash,
             scram: Some(passwords::stored(keys)),
+            ..account.credentials.clone()
         };
         match self
             .directory

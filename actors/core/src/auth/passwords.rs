@@ -112,6 +112,7 @@ pub fn make_credentials(
         stamp: ids.stamp(),
         hash: hash.to_string(),
         scram,
+        app_passwords: Vec::new(),
     })
 }
 
@@ -160,6 +161,7 @@ pub fn import_credentials(
         stamp: ids.stamp(),
         hash,
         scram,
+        app_passwords: Vec::new(),
     })
 }
 

@@ -86,6 +86,7 @@ mod tests {
                 stamp: Stamp(stamp),
                 hash: String::new(),
                 scram: None,
+                app_passwords: Vec::new(),
             },
             created: Stamp(1),
         }

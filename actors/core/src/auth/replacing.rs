@@ -93,7 +93,12 @@ impl Replacing {
             Ok(Ok(made)) => {
                 let stamp = account.credentials.stamp.next();
                 self.ids.saw(stamp);
-                Some(Credentials { stamp, ..made })
+                let app_passwords = account.credentials.app_passwords.clone();
+                Some(Credentials {
+                    stamp,
+                    app_passwords,
+                    ..made
+                })
             }
             Ok(Err(error)) => {
                 tracing::warn!(account = %account.id, %error, "an imported hash was not replaced");

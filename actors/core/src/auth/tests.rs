@@ -110,6 +110,41 @@ async fn a_verified_password_is_remembered_and_a_wrong_one_pays_for_argon2_all_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_password_opens_what_it_is_for_and_costs_no_hash_until_it_is_revoked() {
+    let world = World::new(options());
+    let services = mailhorn_ports::Services::new([Service::Smtp]).unwrap();
+    let (secret, kept) = app_passwords::make(&world.ids, "printer".into(), services);
+    let before = world.accounts.get("ann@example.org").credentials.clone();
+    let with = Credentials {
+        stamp: before.stamp.next(),
+        app_passwords: vec![kept],
+        ..before.clone()
+    };
+    world.accounts.put("ann@example.org", with.clone());
+    let log_in = async |service| {
+        let login = world
+            .auth
+            .password(service, PEER, "ann@example.org", &secret)
+            .await;
+        word(&login)
+    };
+    assert_eq!(log_in(Service::Smtp).await, "accepted");
+    assert_eq!(world.auth.counts().hash_runs, 0);
+    assert_eq!(world.auth.counts().app_passwords_accepted, 1);
+    assert_eq!(log_in(Service::Pop3).await, "refused");
+    assert_eq!(
+        world.try_password("ann@example.org", "tanstaaf").await,
+        Login::Accepted(world.accounts.get("ann@example.org"))
+    );
+    let revoked = Credentials {
+        stamp: with.stamp.next(),
+        ..before
+    };
+    world.accounts.put("ann@example.org", revoked);
+    assert_eq!(log_in(Service::Smtp).await, "refused");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_password_voids_the_remembered_one() {
     let world = World::new(options());
     assert_eq!(
@@ -173,7 +208,12 @@ async fn nobody_locks_a_user_out_from_elsewhere() {
     );
     let secret = Secret::new("tanstaaf");
     assert_eq!(
-        word(&world.auth.password(OTHER_PEER, "ann@example.org", &secret).await),
+        word(
+            &world
+                .auth
+                .password(Service::Pop3, OTHER_PEER, "ann@example.org", &secret)
+                .await
+        ),
         "accepted"
     );
 }
@@ -232,7 +272,12 @@ async fn trusted_networks_are_neither_slowed_nor_limited() {
     for _ in 0..200 {
         let login = world
             .auth
-            .password([127, 0, 0, 1].into(), "ann@example.org", &Secret::new("tanstaag"))
+            .password(
+                Service::Pop3,
+                [127, 0, 0, 1].into(),
+                "ann@example.org",
+                &Secret::new("tanstaag"),
+            )
             .await;
         assert_eq!(login, Login::Refused);
     }
@@ -290,6 +335,7 @@ async fn a_damaged_row_is_unavailable_and_no_failure_of_the_user() {
             stamp,
             hash: "damaged".to_owned(),
             scram: None,
+            app_passwords: Vec::new(),
         },
     );
     assert_eq!(
@@ -408,7 +454,7 @@ fn an_authenticator_is_shared_by_threads_and_its_futures_may_move() {
     fn movable<F: Future + Send>(_: impl FnOnce(&'static Authenticator) -> F) {}
     shared::<Authenticator>();
     movable(|auth| async {
-        let _: Login = auth.password(PEER, "", &Secret::new("")).await;
+        let _: Login = auth.password(Service::Pop3, PEER, "", &Secret::new("")).await;
         let lookup = auth.scram_keys(PEER, "").await.unwrap();
         auth.scram_refused(lookup.ticket).await;
         let lookup = auth.scram_keys(PEER, "").await.unwrap();

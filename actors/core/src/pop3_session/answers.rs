@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mailhorn_events::MailboxId;
 use mailhorn_pop3::{Answer, Ask, BodyEncoder, Need, ServerNonce};
-use mailhorn_ports::{Account, Change, Expunge, Part, ReadError};
+use mailhorn_ports::{Account, Change, Expunge, Part, ReadError, Service};
 use tokio::time::Instant;
 
 use super::{Conversation, REPLY_OCTETS_MAX};
@@ -32,7 +32,11 @@ impl Conversation {
                 password,
                 method: _,
             } => {
-                let login = self.deps.auth.password(peer, &user, &password).await;
+                let login = self
+                    .deps
+                    .auth
+                    .password(Service::Pop3, peer, &user, &password)
+                    .await;
                 self.logged_in(login).await
             }
             Ask::ScramKeys { user } => match self.deps.auth.scram_keys(peer, &user).await {

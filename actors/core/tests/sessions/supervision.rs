@@ -168,6 +168,7 @@ async fn account(store: &MemoryStore, ids: &Ids) -> AccountId {
         stamp: ids.stamp(),
         hash: String::new(),
         scram: None,
+        app_passwords: Vec::new(),
     };
     let account = NewAccount {
         id: ids.account(),

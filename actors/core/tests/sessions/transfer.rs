@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mailhorn_core::log::FORGET_PAUSE;
+use mailhorn_ports::contract::World as ContractWorld;
 use mailhorn_ports::memory::NextCommit;
 use mailhorn_ports::{Directory, NoteKey};
 
@@ -410,4 +411,48 @@ async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Out
     })
     .await;
     done.into_iter().flatten().collect()
+}
+
+#[actix::test]
+async fn mail_to_another_address_of_an_account_arrives_there_and_says_under_which_it_was_sent() {
+    let world = World::start(Knobs::default()).await;
+    let clauses = ContractWorld::seeded(&world.store, 9);
+    let ann = world.store.account("ann@example.org").await.unwrap().unwrap();
+    clauses.alias("info@example.org", &ann).await;
+    world
+        .store
+        .add_alias_domain("example.com", "example.org")
+        .await
+        .unwrap();
+    let others = [
+        "ann+lists@example.org",
+        "info@example.org",
+        "Ann@example.com",
+        "postmaster@example.com",
+    ];
+    for (nth, other) in others.into_iter().enumerate() {
+        let mut client = smtp(&world).await;
+        let lines = format!("MAIL FROM:<s@elsewhere.example>\r\nRCPT TO:<{other}>\r\nDATA\r\n");
+        client.send(&lines).await;
+        for code in ["250", "250", "354"] {
+            client.expect(code).await;
+        }
+        client.send(&format!("Subject: {nth}\r\n\r\n.\r\nQUIT\r\n")).await;
+        client.expect("250").await;
+        client.expect("221").await;
+        let mut ann = world.logged_in("ann").await;
+        ann.send(&format!("RETR {}\r\n", nth + 1)).await;
+        let lines = ann.multi_line().await;
+        assert_eq!(lines[1], format!("Delivered-To: {}", other.to_lowercase()));
+        ann.send("QUIT\r\n").await;
+        ann.expect("+OK").await;
+        ann.ends().await;
+    }
+    let mut client = smtp(&world).await;
+    client
+        .send("MAIL FROM:<>\r\nRCPT TO:<nobody@example.com>\r\nRCPT TO:<ann@example.net>\r\n")
+        .await;
+    for reply in ["250", "550 5.1.1", "550 5.7.1"] {
+        client.expect(reply).await;
+    }
 }

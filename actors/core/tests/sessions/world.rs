@@ -19,6 +19,7 @@ use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
 use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::quota::{QuotaOptions, Quotas};
+use mailhorn_core::recipients::{RecipientOptions, Recipients};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
 use mailhorn_events::Generation;
@@ -219,7 +220,13 @@ impl World {
                 },
                 tls: None,
                 store: Arc::clone(&shared),
-                directory: Arc::clone(&directory),
+                recipients: Recipients::new(
+                    Arc::clone(&directory),
+                    RecipientOptions {
+                        detail_separator: Some('+'),
+                        postmaster: Address::parse("ann@example.org").unwrap(),
+                    },
+                ),
                 quotas: quotas.clone(),
                 log: log.clone(),
                 ids: ids.clone(),

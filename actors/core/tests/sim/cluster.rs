@@ -468,6 +468,7 @@ async fn users(store: &MemoryStore, count: u64) -> Vec<Arc<Account>> {
                 stamp: Stamp(1),
                 hash: String::new(),
                 scram: None,
+                app_passwords: Vec::new(),
             },
             created: Stamp(1),
         };

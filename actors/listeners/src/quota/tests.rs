@@ -171,6 +171,7 @@ async fn account(store: &MemoryStore, ids: &Ids, address: &str) -> Arc<Account> 
         stamp: ids.stamp(),
         hash: String::new(),
         scram: None,
+        app_passwords: Vec::new(),
     };
     let account = NewAccount {
         id: ids.account(),

@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use mailhorn_events::{Event, EventId, Generation, Happening, MailboxId, MessageId, Position, Record, Stamp};
 
 use crate::clock::Ids;
-use crate::directory::{Account, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, domain_of};
+use crate::directory::{
+    Account, Alias, Credentials, Directory, DirectoryError, NewAccount, ScramKeys, Target, domain_of,
+};
 use crate::listener::Letter;
 use crate::memory::{ManualClock, SeededRandom};
 use crate::store::{
@@ -83,6 +85,7 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
             stamp,
             hash,
             scram: scram.then(keys),
+            app_passwords: Vec::new(),
         }
     }
 
@@ -107,6 +110,20 @@ impl<'a, S: MailStore + Directory> World<'a, S> {
             .add_account(self.new_account(address))
             .await
             .expect("an account is made")
+    }
+
+    /// Makes another address of an account.
+    pub async fn alias(&self, address: &str, account: &Account) -> Alias {
+        let alias = Alias {
+            address: address.into(),
+            target: Target::from(account),
+            created: self.ids.stamp(),
+        };
+        self.store
+            .add_alias(alias.clone())
+            .await
+            .expect("an alias is made");
+        alias
     }
 
     /// A delivery of `octets`, all of them in the tail, with a prefix for each recipient.

@@ -10,7 +10,7 @@ use crate::store::{Figure, StoreError};
 
 impl State {
     fn holds(&self, owner: &QuotaOwner, mailbox: MailboxId) -> bool {
-        let accounts = self.accounts.values().chain(self.removed.values());
+        let accounts = self.accounts().chain(self.removed.values());
         let mut of_mailbox = accounts.filter(|account| MailboxId::inbox(account.id) == mailbox);
         of_mailbox.any(|account| match owner {
             QuotaOwner::Account(id) => account.id == *id,

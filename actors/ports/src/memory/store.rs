@@ -271,11 +271,7 @@ impl State {
 
     fn outcome(&self, group: &Group, delivery: &Delivery, recipient: &Recipient) -> RecipientOutcome {
         let noted = recipient.note.and_then(|note| self.notes.get(&note));
-        if !self
-            .accounts
-            .values()
-            .any(|account| account.id == recipient.account)
-        {
+        if !self.accounts().any(|account| account.id == recipient.account) {
             RecipientOutcome::Gone
         } else if noted.is_some_and(|time| *time >= group.notes_since) {
             RecipientOutcome::Duplicate

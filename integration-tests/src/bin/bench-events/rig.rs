@@ -319,6 +319,7 @@ async fn accounts(store: &EmbeddedStore, ids: &Ids) -> anyhow::Result<Vec<Arc<Ac
             stamp: ids.stamp(),
             hash: String::new(),
             scram: None,
+            app_passwords: Vec::new(),
         };
         let account = NewAccount {
             id: ids.account(),

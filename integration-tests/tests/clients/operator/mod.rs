@@ -2,6 +2,7 @@
 //! running and without, quotas, who listens to what happens, what the node shows of itself, and what it never shows.
 
 mod accounts;
+mod addresses;
 mod listening;
 mod looking_in;
 mod quotas;

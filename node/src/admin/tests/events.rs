@@ -35,7 +35,12 @@ async fn server_with(listener: &Arc<Recorder>) -> Dialogue {
             .bus
             .register_group("picky".parse().unwrap(), Scope::Local, listener, options);
     registered.await.unwrap();
-    server.parts.operations.add_domain("example.org").await.unwrap();
+    server
+        .parts
+        .operations
+        .add_domain("example.org", None)
+        .await
+        .unwrap();
     let password = mailhorn_sasl::Secret::new("x");
     server.parts.operations.add_user(ANN, &password).await.unwrap();
     server

@@ -7,7 +7,12 @@ use super::*;
 
 async fn server_with_ann() -> Dialogue {
     let server = Dialogue::new().await;
-    server.parts.operations.add_domain("example.org").await.unwrap();
+    server
+        .parts
+        .operations
+        .add_domain("example.org", None)
+        .await
+        .unwrap();
     let password = mailhorn_sasl::Secret::new("x");
     server
         .parts

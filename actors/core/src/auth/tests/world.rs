@@ -10,7 +10,10 @@ use std::sync::mpsc::sync_channel;
 use async_trait::async_trait;
 use mailhorn_events::{AccountId, Stamp};
 use mailhorn_ports::store::StoreError;
-use mailhorn_ports::{Account, Clock, Credentials, Directory, DirectoryError, Ids, NewAccount, Random};
+use mailhorn_ports::{
+    Account, Alias, Clock, Credentials, Directory, DirectoryError, Ids, LocalDomain, Name, NewAccount,
+    Random, Service, Target,
+};
 use mailhorn_sasl::Secret;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -70,9 +73,9 @@ impl Accounts {
 
 #[async_trait]
 impl Directory for Accounts {
-    async fn account(&self, address: &str) -> Result<Option<Arc<Account>>, StoreError> {
+    async fn name(&self, address: &str) -> Result<Option<Name>, StoreError> {
         self.readable()?;
-        Ok(self.rows.lock().get(address).cloned())
+        Ok(self.rows.lock().get(address).cloned().map(Name::Account))
     }
 
     async fn accounts_without_scram(&self) -> Result<u64, StoreError> {
@@ -102,11 +105,15 @@ impl Directory for Accounts {
         Ok(())
     }
 
-    async fn is_local(&self, _: &str) -> Result<bool, StoreError> {
+    async fn domain(&self, _: &str) -> Result<Option<Arc<LocalDomain>>, StoreError> {
         unreachable!("a log-in does not ask this")
     }
 
-    async fn domains(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, StoreError> {
+    async fn domains(&self, _: Option<&str>, _: usize) -> Result<Vec<Arc<LocalDomain>>, StoreError> {
+        unreachable!("a log-in does not ask this")
+    }
+
+    async fn aliases(&self, _: AccountId, _: Option<&str>, _: usize) -> Result<Vec<Arc<Alias>>, StoreError> {
         unreachable!("a log-in does not ask this")
     }
 
@@ -115,6 +122,22 @@ impl Directory for Accounts {
     }
 
     async fn add_domain(&self, _: &str) -> Result<(), DirectoryError> {
+        unreachable!("a log-in does not do this")
+    }
+
+    async fn add_alias_domain(&self, _: &str, _: &str) -> Result<(), DirectoryError> {
+        unreachable!("a log-in does not do this")
+    }
+
+    async fn set_catch_all(&self, _: &str, _: Option<Target>) -> Result<(), DirectoryError> {
+        unreachable!("a log-in does not do this")
+    }
+
+    async fn add_alias(&self, _: Alias) -> Result<(), DirectoryError> {
+        unreachable!("a log-in does not do this")
+    }
+
+    async fn remove_alias(&self, _: &str) -> Result<Arc<Alias>, DirectoryError> {
         unreachable!("a log-in does not do this")
     }
 
@@ -214,7 +237,9 @@ impl World {
 
     /// Logs in with a password from [`PEER`].
     pub(super) async fn try_password(&self, name: &str, password: &str) -> Login {
-        self.auth.password(PEER, name, &Secret::new(password)).await
+        self.auth
+            .password(Service::Pop3, PEER, name, &Secret::new(password))
+            .await
     }
 
     /// The same, in words, with the seconds that it took and how often argon2 ran.
