@@ -6,6 +6,7 @@
 //! restarted: the client connects again.
 
 mod answers;
+mod utf8;
 
 use std::io;
 use std::net::IpAddr;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use mailhorn_sasl::Mechanism;
 
 use crate::UniqueId;
+use crate::command::Language;
 
 /// A reply. [`Session::encode`](crate::Session::encode) turns it into octets.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum Reply {
     Capabilities(Capabilities),
     /// The reply to AUTH without an argument.
     Mechanisms(Mechanisms),
+    /// The reply to LANG without an argument (RFC 6856 §3.2).
+    Languages,
     /// The reply to LIST or UIDL without an argument (RFC 1939 §5, §7).
     Listing(Listing),
 }
@@ -55,6 +58,8 @@ pub(crate) enum ResponseCode {
     SysTemp,
     /// We do, and somebody must mend it (RFC 3206 §3).
     SysPerm,
+    /// Nothing: the message is for clients in UTF-8 mode (RFC 6856 §5).
+    Utf8,
 }
 
 impl StatusLine {
@@ -100,6 +105,7 @@ impl StatusLine {
             Status::Error(Some(ResponseCode::InUse)) => b"-ERR [IN-USE] ",
             Status::Error(Some(ResponseCode::SysTemp)) => b"-ERR [SYS/TEMP] ",
             Status::Error(Some(ResponseCode::SysPerm)) => b"-ERR [SYS/PERM] ",
+            Status::Error(Some(ResponseCode::Utf8)) => b"-ERR [UTF8] ",
         };
         push_line(out, &[status, self.text.as_bytes()]);
     }
@@ -149,7 +155,15 @@ pub struct Capabilities {
 impl Capabilities {
     pub(crate) fn encode_into(self, out: &mut Vec<u8>) {
         push_line(out, &[b"+OK capabilities follow"]);
-        for capability in ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"] {
+        for capability in [
+            "TOP",
+            "UIDL",
+            "RESP-CODES",
+            "AUTH-RESP-CODE",
+            "PIPELINING",
+            "UTF8 USER",
+            "LANG",
+        ] {
             push_line(out, &[capability.as_bytes()]);
         }
         if self.mechanisms.plaintext {
@@ -168,6 +182,15 @@ impl Capabilities {
         }
         push_line(out, &[b"."]);
     }
+}
+
+/// RFC 6856 §3.2: each language's tag, and its description in the language itself.
+pub(crate) fn push_languages(out: &mut Vec<u8>) {
+    push_line(out, &[b"+OK languages follow"]);
+    for language in Language::ALL {
+        push_line(out, &[language.tag().as_bytes(), b" English"]);
+    }
+    push_line(out, &[b"."]);
 }
 
 /// Where an encoding of LIST or UIDL stands. The listing itself is never in memory: a maildrop may have a
@@ -272,6 +295,10 @@ mod tests {
             (
                 StatusLine::error_with(ResponseCode::SysPerm, "no"),
                 "-ERR [SYS/PERM] no\r\n",
+            ),
+            (
+                StatusLine::error_with(ResponseCode::Utf8, "no"),
+                "-ERR [UTF8] no\r\n",
             ),
             (
                 StatusLine::too_many_connections(),

@@ -100,6 +100,8 @@ pub enum Malformed {
     TooLong,
     /// Not in the mechanism's form.
     Syntax,
+    /// A password that is not UTF-8 (RFC 4616 §2).
+    Password,
     /// A user name that has no prepared form within [`NAME_OCTETS_MAX`](crate::NAME_OCTETS_MAX) octets.
     Name,
     /// Acting for somebody else is not offered (RFC 4616 §2, authzid).
@@ -120,6 +122,7 @@ impl Malformed {
             Self::TooLong => "response too long",
             Self::Syntax => "malformed response",
             Self::Name => "malformed user name",
+            Self::Password => "password is not UTF-8",
             Self::OtherIdentity => "no other authorization identity allowed",
             Self::ChannelBinding => "channel binding not supported or not consistent",
             Self::Extension => "extension not supported",
@@ -195,13 +198,16 @@ fn login_name(name: &[u8]) -> Progress {
 }
 
 /// The password stays as it was sent: the protocols' own log-in commands do not prepare theirs either, and
-/// one password must not work one way and fail the other.
+/// one password must not work one way and fail the other. For the same reason it is UTF-8 in LOGIN, too.
 fn check_password(user: String, password: &[u8]) -> Progress {
     if password.is_empty() || password.contains(&0) {
         return Progress::Malformed(Malformed::Syntax);
     }
     if password.len() > PASSWORD_OCTETS_MAX {
         return Progress::Malformed(Malformed::TooLong);
+    }
+    if std::str::from_utf8(password).is_err() {
+        return Progress::Malformed(Malformed::Password);
     }
     Progress::CheckPassword {
         user,
@@ -264,6 +270,22 @@ mod tests {
         };
         assert_eq!(second, b"Password:");
         assert_eq!(outcome(exchange.respond(b"secret")), "check tim secret");
+    }
+
+    #[test]
+    fn a_password_is_utf_8_whichever_way_it_comes() {
+        assert_eq!(
+            outcome(Mechanism::Plain.begin(Some("\0tim\0gr\u{FC}n".as_bytes()))),
+            "check tim gr\u{FC}n"
+        );
+        assert_eq!(
+            outcome(Mechanism::Plain.begin(Some(b"\0tim\0gr\xFCn"))),
+            "Password"
+        );
+        let Progress::Challenge(_, exchange) = Mechanism::Login.begin(Some(b"tim")) else {
+            panic!("no challenge")
+        };
+        assert_eq!(outcome(exchange.respond(b"gr\xFCn")), "Password");
     }
 
     #[test]

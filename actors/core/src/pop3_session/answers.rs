@@ -59,7 +59,7 @@ impl Conversation {
                 };
                 self.logged_in(login).await
             }
-            Ask::Body { index, .. } => self.open_body(index).await,
+            Ask::Body { index, utf8, .. } => self.open_body(index, utf8).await,
             Ask::Commit { indexes } => self.commit(&indexes).await,
         }
     }
@@ -120,9 +120,15 @@ impl Conversation {
         }
     }
 
-    async fn open_body(&mut self, index: usize) -> Answer<Arc<Listing>> {
-        match self.first_part(index).await {
-            Ok(part) => {
+    async fn open_body(&mut self, index: usize, utf8: bool) -> Answer<Arc<Listing>> {
+        let opened = match self.first_part(index).await {
+            Ok(part) if utf8 => Ok((part, false)),
+            Ok(part) => self.needs_utf8(index, &part).await.map(|needs| (part, needs)),
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok((_, true)) => Answer::NeedsUtf8,
+            Ok((part, false)) => {
                 self.body = Some(Body { index, part });
                 Answer::Body
             }
@@ -168,7 +174,7 @@ impl Conversation {
         self.read_part(index, 0).await
     }
 
-    async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {
+    pub(super) async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {
         let (Some(account), Some(message)) = (
             &self.account,
             self.session.maildrop().and_then(|listing| listing.message(index)),

@@ -7,4 +7,5 @@ mod pop3;
 mod quota;
 mod supervision;
 mod transfer;
+mod utf8;
 mod world;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::Dispatch;
-use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions};
+use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions, Outcome};
 use mailhorn_core::mailbox::{
     ClusterLockOptions, ClusterLocks, LockKeeper, LockMode, MailboxOptions, Mailboxes, Reading,
 };
@@ -21,9 +22,12 @@ use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Ses
 use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
-use mailhorn_events::Generation;
+use mailhorn_events::{Generation, MailboxId};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom, TokioUptime};
-use mailhorn_ports::{Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks, NewAccount};
+use mailhorn_ports::{
+    CHUNK_OCTETS_MAX, Change, Delivery, Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks,
+    NewAccount, Octets, Recipient,
+};
 use mailhorn_sasl::Secret;
 use mailhorn_smtp::{Address, Domain, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,6 +72,7 @@ pub(crate) struct World {
     pub(crate) generation: Generation,
     pub(crate) kinds: Arc<Kinds>,
     pub(crate) log: LogHandle,
+    pub(crate) ids: Ids,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) drain: Drain,
     pub(crate) clock: Arc<ManualClock>,
@@ -238,6 +243,7 @@ impl World {
             generation,
             kinds,
             log,
+            ids,
             mailboxes,
             drain,
             clock,
@@ -282,6 +288,37 @@ impl World {
         client.send("QUIT\r\n").await;
         client.expect("221 ").await;
         replies
+    }
+
+    /// Puts a message into a mailbox as a session would have stored it: `content` begins with the `Received` field.
+    pub(crate) async fn store_message(&self, user: &str, content: &[u8]) {
+        let address = format!("{user}@example.org");
+        let account = self.store.account(&address).await.unwrap().unwrap();
+        let message = self.ids.message();
+        let mut chunks: Vec<&[u8]> = content.chunks(CHUNK_OCTETS_MAX).collect();
+        let tail = Bytes::copy_from_slice(chunks.pop().unwrap_or_default());
+        for (number, chunk) in (0..).zip(&chunks) {
+            let chunk = Bytes::copy_from_slice(chunk);
+            self.store.put_chunk(message, number, chunk).await.unwrap();
+        }
+        let delivery = Delivery {
+            event: self.ids.event(),
+            message,
+            octets: Octets {
+                size: content.len() as u64,
+                stored_chunks: u32::try_from(chunks.len()).unwrap(),
+                tail,
+            },
+            recipients: vec![Recipient {
+                prefix: format!("Return-Path: <ann@example.com>\r\nDelivered-To: {address}\r\n").into(),
+                user: address,
+                account: account.id,
+                mailbox: MailboxId::inbox(account.id),
+                note: None,
+            }],
+        };
+        let outcome = self.log.append(Change::Deliver(delivery)).await;
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     }
 
     pub(crate) async fn listed(&self, user: &str) -> Vec<String> {

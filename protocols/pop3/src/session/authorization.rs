@@ -5,7 +5,8 @@ use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Progress, Secret, decode, 
 
 use super::transaction::Transaction;
 use super::{
-    Answer, Ask, Channel, Method, Session, State, Step, close_with, error, error_with, ok, out_of_turn,
+    Answer, Ask, Channel, Method, Session, State, Step, close_with, error, error_with, language, ok,
+    out_of_turn,
 };
 use crate::command::{Command, SyntaxError};
 use crate::reply::ResponseCode;
@@ -47,6 +48,11 @@ impl<M: Maildrop> Session<M> {
                 let capabilities = self.capabilities(true);
                 self.go_on(State::Authorization { user }, capabilities)
             }
+            (Ok(Command::Utf8), user) => {
+                self.utf8 = true;
+                self.go_on(State::Authorization { user }, ok("UTF-8 mode is on"))
+            }
+            (Ok(Command::Lang(range)), user) => self.go_on(State::Authorization { user }, language(range)),
             (Ok(Command::Quit), _) => Step::ReplyThenClose(ok("bye")),
             (
                 Ok(
@@ -75,13 +81,16 @@ impl<M: Maildrop> Session<M> {
         self.go_on(State::Authorization { user }, error(text))
     }
 
-    /// RFC 2595 §4: only in AUTHORIZATION, and only once.
+    /// RFC 2595 §4: only in AUTHORIZATION, and only once. RFC 6856 §2.1: never after UTF8.
     fn stls(&mut self, user: Option<String>) -> Step {
         if self.channel == Channel::Tls {
             return self.go_on(State::Authorization { user }, error("TLS is on already"));
         }
         if !self.options.stls {
             return self.go_on(State::Authorization { user }, error("TLS is not available"));
+        }
+        if self.utf8 {
+            return self.go_on(State::Authorization { user }, error("STLS comes before UTF8"));
         }
         self.state = State::TlsAwaited;
         Step::ReplyThenTls(ok("begin TLS"))

@@ -109,24 +109,26 @@ fn what_does_not_concern_the_name_leaves_it() {
     plain(
         "C: USER tim\nC: CAPA\nC: STAT\nC: PASS tanstaaf",
         expect![[r#"
-        C: USER tim
-        S: +OK send PASS
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: USER
-        S: SASL SCRAM-SHA-256 PLAIN LOGIN
-        S: .
-        C: STAT
-        S: -ERR log in first
-        C: PASS tanstaaf
-           ask LogIn { user: "tim", password: Secret(..), method: UserPass }
-        S: +OK 3 messages (49 octets)
-    "#]],
+            C: USER tim
+            S: +OK send PASS
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL SCRAM-SHA-256 PLAIN LOGIN
+            S: .
+            C: STAT
+            S: -ERR log in first
+            C: PASS tanstaaf
+               ask LogIn { user: "tim", password: Secret(..), method: UserPass }
+            S: +OK 3 messages (49 octets)
+        "#]],
     );
 }
 
@@ -245,32 +247,36 @@ fn capa_says_the_same_before_and_after_log_in_where_nothing_differs() {
     plain(
         "C: CAPA\nC: USER tim\nC: PASS tanstaaf\nC: CAPA",
         expect![[r#"
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: USER
-        S: SASL SCRAM-SHA-256 PLAIN LOGIN
-        S: .
-        C: USER tim
-        S: +OK send PASS
-        C: PASS tanstaaf
-           ask LogIn { user: "tim", password: Secret(..), method: UserPass }
-        S: +OK 3 messages (49 octets)
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: USER
-        S: SASL SCRAM-SHA-256 PLAIN LOGIN
-        S: .
-    "#]],
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL SCRAM-SHA-256 PLAIN LOGIN
+            S: .
+            C: USER tim
+            S: +OK send PASS
+            C: PASS tanstaaf
+               ask LogIn { user: "tim", password: Secret(..), method: UserPass }
+            S: +OK 3 messages (49 octets)
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL SCRAM-SHA-256 PLAIN LOGIN
+            S: .
+        "#]],
     );
 }
 
@@ -286,22 +292,24 @@ fn capa_offers_only_what_the_options_allow() {
         three(),
         "C: CAPA\nC: AUTH",
         expect![[r#"
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: USER
-        S: SASL PLAIN LOGIN
-        S: .
-        C: AUTH
-        S: +OK mechanisms follow
-        S: PLAIN
-        S: LOGIN
-        S: .
-    "#]],
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL PLAIN LOGIN
+            S: .
+            C: AUTH
+            S: +OK mechanisms follow
+            S: PLAIN
+            S: LOGIN
+            S: .
+        "#]],
     );
     let nothing = Options {
         scram: false,
@@ -313,18 +321,20 @@ fn capa_offers_only_what_the_options_allow() {
         three(),
         "C: CAPA\nC: AUTH",
         expect![[r#"
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: .
-        C: AUTH
-        S: +OK mechanisms follow
-        S: .
-    "#]],
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: .
+            C: AUTH
+            S: +OK mechanisms follow
+            S: .
+        "#]],
     );
 }
 

@@ -13,3 +13,4 @@ mod sasl;
 mod support;
 mod tls;
 mod transaction;
+mod utf8;

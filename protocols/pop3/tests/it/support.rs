@@ -264,6 +264,7 @@ fn named_answer<M>(name: &str) -> Answer<M> {
         "Unavailable" => Answer::Unavailable,
         "Body" => Answer::Body,
         "Missing" => Answer::Missing,
+        "NeedsUtf8" => Answer::NeedsUtf8,
         "Damaged" => Answer::Damaged,
         "Committed" => Answer::Committed,
         "CommitUnknown" => Answer::CommitUnknown,
