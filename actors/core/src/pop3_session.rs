@@ -6,6 +6,7 @@
 //! restarted: the client connects again.
 
 mod answers;
+mod login_delay;
 mod utf8;
 
 use std::io;
@@ -15,11 +16,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use mailhorn_lines::Framer;
-use mailhorn_pop3::{Channel, Encoded, Options, PlaintextLogIn, Reply, Session, StatusLine, Step};
+use mailhorn_pop3::{Announced, Channel, Encoded, Options, PlaintextLogIn, Reply, Session, StatusLine, Step};
 use mailhorn_ports::{Account, Ids, MailStore};
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+pub use self::login_delay::{Allowed, LOGINS_REMEMBERED_MAX, LoginDelay, TooSoon};
 
 use self::answers::Body;
 use crate::acceptor::{Accepted, Seat};
@@ -69,6 +72,8 @@ pub struct Pop3Options {
     pub allow_plaintext: AllowPlaintext,
     /// Failed log-ins that end a connection.
     pub log_in_failures_max: std::num::NonZeroU8,
+    /// What CAPA says of the operator's policy; a delay between log-ins is kept by [`Pop3Deps::login_delay`].
+    pub announced: Arc<Announced>,
 }
 
 /// What POP3 sessions need.
@@ -88,6 +93,8 @@ pub struct Pop3Deps {
     pub auth: Arc<Authenticator>,
     /// Permits for reading ahead.
     pub read_ahead: Arc<Semaphore>,
+    /// Who may log in again, if log-ins have to be some time apart.
+    pub login_delay: Option<Arc<LoginDelay>>,
     /// Who may come in.
     pub admission: Admission,
     /// Time and names.
@@ -166,6 +173,7 @@ async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
         stls: deps.tls.is_some(),
         scram: deps.auth.scram_offered().await,
         log_in_failures_max: deps.options.log_in_failures_max,
+        announced: Arc::clone(&deps.options.announced),
     }
 }
 

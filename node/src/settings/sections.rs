@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mailhorn_events::wire::Format;
+use mailhorn_pop3::{Expire, Implementation};
 use mailhorn_ports::GroupName;
 use mailhorn_smtp::{Address, Domain};
 
@@ -183,6 +184,16 @@ section!(
         max_sessions_per_user: u32 = "10", "1" to "1000";
         /// After how many failed log-ins a connection is closed.
         max_log_in_failures: u32 = "3", "1" to "255";
+        /// How long after a log-in the same user may log in again. Sooner is answered with `-ERR [LOGIN-DELAY]`, once the
+        /// password was right; it counts from the `+OK` of the last log-in (RFC 2449 §6.5), and CAPA says so in whole
+        /// seconds, rounded up. Each node of a cluster counts its own log-ins alone, and a start forgets them. 0: off.
+        login_delay: Duration = "0", "0" to "24h";
+        /// What CAPA says of how long mail may be left on the server (RFC 2449 §6.7): `NEVER` (to be deleted), or the
+        /// fewest days that it stays. The node deletes nothing by itself, so this tells what whoever runs it does. Empty:
+        /// it isn't announced.
+        announce_expire: Option<Expire> = "";
+        /// What CAPA says that the server is (RFC 2449 §6.9), such as `Mailhorn`. Empty: it isn't announced.
+        implementation: Option<Implementation> = "";
     }
 );
 

@@ -6,6 +6,7 @@
 mod choices;
 mod cluster;
 mod listening;
+mod pop3;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, KeepAlive, Servic
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::drain::DrainWatch;
 use mailhorn_core::mailbox::LockMode;
-use mailhorn_core::pop3_session::{self, AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::pop3_session::{self, AllowPlaintext, LoginDelay, Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::read_ahead;
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{self, TransferDeps, TransferOptions, TransferSession};
@@ -52,6 +52,7 @@ impl Parts {
                 .map(|arbiter| Home::new(arbiter.handle()))
                 .collect(),
             read_ahead: read_ahead::permits(),
+            login_delay: LoginDelay::new(settings.pop3.login_delay, Arc::clone(&self.metrics)).map(Arc::new),
         };
         let lmtp = admission(
             settings,
@@ -139,6 +140,7 @@ struct Services<'a> {
     watch: DrainWatch,
     homes: Arc<[Home]>,
     read_ahead: Arc<Semaphore>,
+    login_delay: Option<Arc<LoginDelay>>,
 }
 
 impl Services<'_> {
@@ -208,6 +210,7 @@ impl Services<'_> {
             log: self.parts.log.clone(),
             auth: Arc::clone(&self.parts.auth),
             read_ahead: Arc::clone(&self.read_ahead),
+            login_delay: self.login_delay.clone(),
             admission: admission.clone(),
             ids: self.parts.ids.clone(),
             drain: self.watch.clone(),
@@ -277,5 +280,6 @@ fn pop3_options(settings: &Settings) -> Pop3Options {
             u8::try_from(settings.pop3.max_log_in_failures).unwrap_or(u8::MAX),
         )
         .unwrap_or(NonZeroU8::MIN),
+        announced: Arc::new(settings.announced()),
     }
 }

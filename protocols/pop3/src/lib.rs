@@ -16,6 +16,7 @@
     clippy::string_slice
 )]
 
+mod announced;
 mod body;
 mod command;
 mod deletions;
@@ -24,6 +25,7 @@ mod maildrop;
 mod reply;
 mod session;
 
+pub use announced::{Announced, Expire, Implementation, NotExpire};
 pub use body::{BodyEncoder, Lines, Need};
 pub use command::Verb;
 pub use header::{Header, HeaderScan};

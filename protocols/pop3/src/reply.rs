@@ -1,11 +1,12 @@
 //! What the server says: the only place where a reply is made of octets.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use mailhorn_sasl::Mechanism;
 
-use crate::UniqueId;
 use crate::command::Language;
+use crate::{Announced, UniqueId};
 
 /// A reply. [`Session::encode`](crate::Session::encode) turns it into octets.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(crate) enum ResponseCode {
     Auth,
     /// Another session has the maildrop (RFC 2449 §8.1.2).
     InUse,
+    /// The user's last log-in is not long enough ago (RFC 2449 §8.1.1).
+    LoginDelay,
     /// We do, but not for ever (RFC 3206 §3).
     SysTemp,
     /// We do, and somebody must mend it (RFC 3206 §3).
@@ -103,6 +106,7 @@ impl StatusLine {
             Status::Error(None) => b"-ERR ",
             Status::Error(Some(ResponseCode::Auth)) => b"-ERR [AUTH] ",
             Status::Error(Some(ResponseCode::InUse)) => b"-ERR [IN-USE] ",
+            Status::Error(Some(ResponseCode::LoginDelay)) => b"-ERR [LOGIN-DELAY] ",
             Status::Error(Some(ResponseCode::SysTemp)) => b"-ERR [SYS/TEMP] ",
             Status::Error(Some(ResponseCode::SysPerm)) => b"-ERR [SYS/PERM] ",
             Status::Error(Some(ResponseCode::Utf8)) => b"-ERR [UTF8] ",
@@ -146,14 +150,15 @@ impl Mechanisms {
 
 /// What is offered. Nothing stands here that is not so, and what depends on the options or on TLS is left
 /// out when it is not so now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     pub(crate) mechanisms: Mechanisms,
     pub(crate) stls: bool,
+    pub(crate) announced: Arc<Announced>,
 }
 
 impl Capabilities {
-    pub(crate) fn encode_into(self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
         push_line(out, &[b"+OK capabilities follow"]);
         for capability in [
             "TOP",
@@ -180,6 +185,7 @@ impl Capabilities {
         if self.stls {
             push_line(out, &[b"STLS"]);
         }
+        self.announced.encode_into(out);
         push_line(out, &[b"."]);
     }
 }
@@ -291,6 +297,10 @@ mod tests {
             (
                 StatusLine::error_with(ResponseCode::InUse, "no"),
                 "-ERR [IN-USE] no\r\n",
+            ),
+            (
+                StatusLine::error_with(ResponseCode::LoginDelay, "no"),
+                "-ERR [LOGIN-DELAY] no\r\n",
             ),
             (
                 StatusLine::error_with(ResponseCode::SysPerm, "no"),

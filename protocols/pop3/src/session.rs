@@ -5,6 +5,7 @@ mod transaction;
 
 use std::mem;
 use std::num::NonZeroU8;
+use std::sync::Arc;
 
 use mailhorn_lines::Frame;
 use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Secret, ServerNonce, StoredKeys};
@@ -12,14 +13,14 @@ use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Secret, ServerNonce, Store
 use crate::command::{self, Command, LanguageRange, SyntaxError};
 use crate::reply::{About, Column, Next, ResponseCode, push_languages, push_line, push_scan_line};
 use crate::{
-    BAD_COMMANDS_AFTER_LOG_IN_MAX, BAD_COMMANDS_BEFORE_LOG_IN_MAX, BodyEncoder, COMMAND_OCTETS_MAX,
-    Capabilities, Encoded, Lines, Listing, Maildrop, Mechanisms, RESPONSE_LINE_OCTETS_MAX, Reply, StatusLine,
-    Verb,
+    Announced, BAD_COMMANDS_AFTER_LOG_IN_MAX, BAD_COMMANDS_BEFORE_LOG_IN_MAX, BodyEncoder,
+    COMMAND_OCTETS_MAX, Capabilities, Encoded, Lines, Listing, Maildrop, Mechanisms,
+    RESPONSE_LINE_OCTETS_MAX, Reply, StatusLine, Verb,
 };
 use transaction::Transaction;
 
 /// What a session may offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// When USER, PASS, PLAIN and LOGIN are offered and taken.
     pub plaintext_log_in: PlaintextLogIn,
@@ -29,6 +30,8 @@ pub struct Options {
     pub scram: bool,
     /// So many refused log-ins end the connection. Default: 3.
     pub log_in_failures_max: NonZeroU8,
+    /// What CAPA says of the operator's policy. Default: nothing.
+    pub announced: Arc<Announced>,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
             stls: false,
             scram: true,
             log_in_failures_max: THREE,
+            announced: Arc::default(),
         }
     }
 }
@@ -84,7 +88,7 @@ pub enum Step {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Check the password and open the maildrop. Answers: [`Answer::Opened`], [`Answer::Refused`],
-    /// [`Answer::InUse`], [`Answer::TooManySessions`], [`Answer::Unavailable`].
+    /// [`Answer::InUse`], [`Answer::TooSoon`], [`Answer::TooManySessions`], [`Answer::Unavailable`].
     LogIn {
         /// The name, prepared (RFC 4013).
         user: String,
@@ -147,6 +151,9 @@ pub enum Answer<M> {
     Refused,
     /// Another session has the maildrop.
     InUse,
+    /// The user's last log-in is not long enough ago. Only for one who has shown the password: it tells that
+    /// the user exists.
+    TooSoon,
     /// This user has as many sessions as a user may have.
     TooManySessions,
     /// It cannot be done now: a store is away, a queue is full.
@@ -401,6 +408,7 @@ impl<M: Maildrop> Session<M> {
         Reply::Capabilities(Capabilities {
             mechanisms: self.mechanisms(),
             stls: before_log_in && self.options.stls && self.channel == Channel::Plain && !self.utf8,
+            announced: Arc::clone(&self.options.announced),
         })
     }
 
@@ -496,8 +504,6 @@ fn close_with(code: ResponseCode, text: &'static str) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     /// Tens of thousands of them wait at the same time.

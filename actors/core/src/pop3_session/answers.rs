@@ -9,7 +9,7 @@ use mailhorn_pop3::{Answer, Ask, BodyEncoder, Need, ServerNonce};
 use mailhorn_ports::{Account, Change, Expunge, Part, ReadError};
 use tokio::time::Instant;
 
-use super::{Conversation, REPLY_OCTETS_MAX};
+use super::{Conversation, REPLY_OCTETS_MAX, TooSoon};
 use crate::auth::Login;
 use crate::log::Outcome;
 use crate::mailbox::{Listing, OpenError};
@@ -88,6 +88,15 @@ impl Conversation {
     }
 
     async fn open_maildrop(&mut self, account: Arc<Account>) -> (Answer<Arc<Listing>>, &'static str) {
+        let login_delay = self.deps.login_delay.clone();
+        let allowed = match login_delay
+            .as_ref()
+            .map(|delay| delay.ask(account.id))
+            .transpose()
+        {
+            Ok(allowed) => allowed,
+            Err(TooSoon) => return (Answer::TooSoon, "too_soon"),
+        };
         let Ok(user_permit) = self.deps.admission.user(account.id) else {
             self.deps.metrics.limit("pop3.max_sessions_per_user");
             return (Answer::TooManySessions, "too_many");
@@ -110,6 +119,9 @@ impl Conversation {
                 self.account = Some(account);
                 self.lock = Some(open.lock);
                 self.user_permit = Some(user_permit);
+                if let Some(allowed) = allowed {
+                    allowed.logged_in();
+                }
                 (Answer::Opened(open.listing), "accepted")
             }
             Err(OpenError::InUse) => (Answer::InUse, "in_use"),

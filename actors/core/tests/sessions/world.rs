@@ -18,7 +18,7 @@ use mailhorn_core::mailbox::{
 };
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
-use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::pop3_session::{AllowPlaintext, LoginDelay, Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
@@ -40,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Knobs {
     pub(crate) lock: LockMode,
     pub(crate) lock_wait: Duration,
+    pub(crate) login_delay: Duration,
     pub(crate) pop3_idle: Duration,
     pub(crate) append_deadline: Duration,
     pub(crate) connections_max: usize,
@@ -56,6 +57,7 @@ impl Default for Knobs {
         Self {
             lock: LockMode::Exclusive,
             lock_wait: Duration::from_millis(30),
+            login_delay: Duration::ZERO,
             pop3_idle: PATIENCE,
             append_deadline: PATIENCE,
             connections_max: 100,
@@ -184,6 +186,7 @@ impl World {
                 lock_wait: knobs.lock_wait,
                 allow_plaintext: AllowPlaintext::Loopback,
                 log_in_failures_max: NonZeroU8::new(3).unwrap(),
+                announced: Arc::default(),
             },
             tls: None,
             store: Arc::clone(&shared),
@@ -191,6 +194,7 @@ impl World {
             log: log.clone(),
             auth,
             read_ahead: mailhorn_core::read_ahead::permits(),
+            login_delay: LoginDelay::new(knobs.login_delay, Arc::clone(&metrics)).map(Arc::new),
             admission: admission.clone(),
             ids: ids.clone(),
             drain: watch.clone(),

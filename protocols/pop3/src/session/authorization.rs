@@ -184,6 +184,10 @@ impl<M: Maildrop> Session<M> {
             }
             Answer::Refused => self.refuse(),
             Answer::InUse => self.not_now(ResponseCode::InUse, "another session has the maildrop"),
+            Answer::TooSoon => self.not_now(
+                ResponseCode::LoginDelay,
+                "logged in a short time ago, try again later",
+            ),
             Answer::TooManySessions => self.not_now(
                 ResponseCode::SysTemp,
                 "too many sessions of this user, try again later",

@@ -260,6 +260,7 @@ fn named_answer<M>(name: &str) -> Answer<M> {
     match name {
         "Refused" => Answer::Refused,
         "InUse" => Answer::InUse,
+        "TooSoon" => Answer::TooSoon,
         "TooManySessions" => Answer::TooManySessions,
         "Unavailable" => Answer::Unavailable,
         "Body" => Answer::Body,
