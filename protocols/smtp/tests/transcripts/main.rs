@@ -1,7 +1,6 @@
-//! Sessions as transcripts, and the table of what the RFCs ask.
+//! Sessions as transcripts.
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod lmtp;
-mod rfc;
 mod script;
 mod smtp;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod rfc_tables;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,14 +64,14 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap()
         .to_path_buf()
 }
 
-fn tracked(suffix: &str) -> Vec<PathBuf> {
+pub(crate) fn tracked(suffix: &str) -> Vec<PathBuf> {
     let listed = Command::new("git")
         .args(["ls-files", "-co", "--exclude-standard"])
         .current_dir(root())
