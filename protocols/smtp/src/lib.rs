@@ -25,6 +25,7 @@ mod path;
 mod reply;
 mod session;
 pub mod trace;
+mod transmission;
 mod turn;
 
 pub use address::{Address, AddressError, Domain};
@@ -34,4 +35,5 @@ pub use hops::HopCounter;
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{Replies, Reply, too_many_connections};
 pub use session::{Options, Protocol, Security, Session};
-pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step, Transmission};
+pub use transmission::{Hello, Transmission};
+pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step};

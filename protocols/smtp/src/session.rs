@@ -12,7 +12,8 @@ use crate::data::DataEnd;
 use crate::limits::{BAD_COMMANDS_MAX_DEFAULT, RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT};
 use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{self, Replies, Reply};
-use crate::turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step, Transmission};
+use crate::transmission::{Hello, Transmission};
+use crate::turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step};
 
 /// Which of the two protocols a listener speaks. They differ in the greeting, in `LHLO` for `EHLO`, and in
 /// how many replies follow the content.
@@ -86,7 +87,7 @@ pub struct Session {
 #[derive(Debug)]
 struct Client {
     name: ClientName,
-    transmission: Transmission,
+    hello: Hello,
 }
 
 /// Where the session is. What only one place needs lives in its variant.
@@ -225,9 +226,9 @@ impl Session {
 
     fn obey(&mut self, command: Command) -> Step {
         match (self.options.protocol, command) {
-            (Protocol::Smtp, Command::Helo(name)) => self.hello(name, Transmission::Smtp),
-            (Protocol::Smtp, Command::Ehlo(name)) => self.hello(name, self.esmtp()),
-            (Protocol::Lmtp, Command::Lhlo(name)) => self.hello(name, self.lmtp()),
+            (Protocol::Smtp, Command::Helo(name)) => self.hello(name, Hello::Helo),
+            (Protocol::Smtp, Command::Ehlo(name)) => self.hello(name, Hello::Ehlo),
+            (Protocol::Lmtp, Command::Lhlo(name)) => self.hello(name, Hello::Lhlo),
             // RFC 2033 §4.1: HELO and EHLO must not succeed in LMTP. The other way round LHLO is unknown.
             (Protocol::Lmtp, Command::Helo(_) | Command::Ehlo(_)) | (Protocol::Smtp, Command::Lhlo(_)) => {
                 self.bad_command(reply::UNRECOGNISED)
@@ -248,27 +249,13 @@ impl Session {
         }
     }
 
-    fn esmtp(&self) -> Transmission {
-        match self.security {
-            Security::Plain => Transmission::Esmtp,
-            Security::Tls => Transmission::Esmtps,
-        }
-    }
-
-    fn lmtp(&self) -> Transmission {
-        match self.security {
-            Security::Plain => Transmission::Lmtp,
-            Security::Tls => Transmission::Lmtps,
-        }
-    }
-
     /// RFC 5321 §4.1.1.1 and §4.1.4: ends a transaction, as `RSET` does.
-    fn hello(&mut self, name: ClientName, transmission: Transmission) -> Step {
+    fn hello(&mut self, name: ClientName, hello: Hello) -> Step {
         self.state = State::Idle;
-        self.client = Some(Client { name, transmission });
-        let extensions = match transmission {
-            Transmission::Smtp => Vec::new(),
-            _ => self.extensions(),
+        self.client = Some(Client { name, hello });
+        let extensions = match hello {
+            Hello::Helo => Vec::new(),
+            Hello::Ehlo | Hello::Lhlo => self.extensions(),
         };
         say(reply::hello(&self.options.hostname, extensions))
     }
@@ -337,7 +324,7 @@ impl Session {
                 self.state = State::Content {
                     recipients: transaction.recipients.len(),
                 };
-                let envelope = transaction.into_envelope(client);
+                let envelope = transaction.into_envelope(client, self.security);
                 Step::Data {
                     reply: reply::start_mail_input().into(),
                     envelope,
@@ -398,14 +385,19 @@ impl Session {
 }
 
 impl Transaction {
-    fn into_envelope(self, client: &Client) -> Envelope {
+    fn into_envelope(self, client: &Client, security: Security) -> Envelope {
         Envelope {
             reverse_path: self.reverse_path,
             recipients: self.recipients,
             body: self.parameters.body,
             declared_octets: self.parameters.declared_octets,
             client: client.name.clone(),
-            transmission: client.transmission,
+            transmission: Transmission {
+                hello: client.hello,
+                tls: security == Security::Tls,
+                authenticated: false,
+                smtputf8: false,
+            },
         }
     }
 }

@@ -4,35 +4,7 @@ use crate::address::Address;
 use crate::command::{BodyKind, ClientName};
 use crate::path::ReversePath;
 use crate::reply::{self, Replies, Reply};
-
-/// How a message came, in the words of the "with" clause (RFC 3848).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transmission {
-    /// After `HELO`. No word is registered for this one over TLS.
-    Smtp,
-    /// After `EHLO`.
-    Esmtp,
-    /// After `EHLO`, over TLS.
-    Esmtps,
-    /// After `LHLO`.
-    Lmtp,
-    /// After `LHLO`, over TLS.
-    Lmtps,
-}
-
-impl Transmission {
-    /// The registered word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Smtp => "SMTP",
-            Self::Esmtp => "ESMTP",
-            Self::Esmtps => "ESMTPS",
-            Self::Lmtp => "LMTP",
-            Self::Lmtps => "LMTPS",
-        }
-    }
-}
+use crate::transmission::Transmission;
 
 /// What is known of a message before its content comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
