@@ -4,6 +4,8 @@
 //! data comes after the message is durable, and that a message is never held in memory as a whole. **Never** restarted:
 //! the client tries again, and a retry whose first try was stored is known ([`crate::delivery`]).
 
+mod content;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +14,16 @@ use actix::prelude::*;
 use mailhorn_lines::{Frame, Framer};
 use mailhorn_ports::{Account, Directory, Ids, MailStore};
 use mailhorn_smtp::{
-    Address, Answer, Ask, DataDecoder, DataEnd, DeliveryVerdict, Options, Progress, Protocol,
-    RecipientVerdict, Replies, Security, Session, Step, limits,
+    Address, Answer, Ask, Limit, Options, Protocol, RecipientVerdict, Replies, Reply, Security, Session,
+    Step, limits,
 };
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
+use self::content::Receiving;
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::ConnectionPermit;
-use crate::delivery::{Incoming, Notes, Resolved};
+use crate::delivery::Notes;
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
@@ -79,6 +82,14 @@ impl TransferDeps {
     pub(crate) fn is_lmtp(&self) -> bool {
         self.options.session.protocol == Protocol::Lmtp
     }
+
+    /// The protocol's name in logs and metrics.
+    fn protocol(&self) -> &'static str {
+        match self.options.session.protocol {
+            Protocol::Smtp => "smtp",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
 }
 
 /// One session.
@@ -130,7 +141,7 @@ struct Conversation {
     /// The accounts of the recipients that were accepted in this transaction.
     accepted: Vec<(Address, Arc<Account>)>,
     /// The message that is coming in.
-    incoming: Option<Box<Incoming>>,
+    receiving: Option<Box<Receiving>>,
     /// Notes of what was answered `250`, until something shows that the reply was read.
     unread: Notes,
     drain: DrainWatch,
@@ -148,7 +159,7 @@ impl Conversation {
             framer: Framer::new(limits::COMMAND_LINE_OCTETS_MAX),
             out: Vec::new(),
             accepted: Vec::new(),
-            incoming: None,
+            receiving: None,
             unread: Notes::new(deps.log.clone()),
             alive: deps.kind.born(),
             drain: deps.drain.clone(),
@@ -165,7 +176,7 @@ impl Conversation {
             Ok(()) => Box::pin(self.connection.close(CLOSE_DEADLINE)).await,
             Err(error) => {
                 let peer = self.connection.peer();
-                tracing::debug!(session = self.alive.number(), protocol = self.protocol(), %peer, %error, "connection lost");
+                tracing::debug!(session = self.alive.number(), protocol = self.deps.protocol(), %peer, %error, "connection lost");
             }
         }
     }
@@ -183,6 +194,7 @@ impl Conversation {
                     self.deps.kind.handled(1, begun);
                     if !self.session.is_in_transaction() {
                         self.accepted.clear();
+                        self.receiving = None;
                     }
                     match next {
                         Next::Command => continue,
@@ -232,11 +244,16 @@ impl Conversation {
                 Ok(Fill::Octets)
             }
             () = ending => Ok(Fill::End(self.session.shutting_down())),
-            () = tokio::time::sleep(self.deps.options.idle_timeout) => {
-                self.deps.metrics.limit("smtp.idle_timeout");
-                Ok(Fill::End(self.session.timed_out()))
-            }
+            () = tokio::time::sleep(self.deps.options.idle_timeout) => Ok(Fill::End(self.idle_for_too_long())),
         }
+    }
+
+    fn idle_for_too_long(&mut self) -> Step {
+        self.deps.metrics.limit(match self.deps.options.session.protocol {
+            Protocol::Smtp => "smtp.idle_timeout",
+            Protocol::Lmtp => "lmtp.idle_timeout",
+        });
+        self.session.timed_out()
     }
 
     async fn perform(&mut self, mut step: Step, verb: &'static str) -> io::Result<Next> {
@@ -263,13 +280,17 @@ impl Conversation {
                 Step::Data { reply, envelope } => {
                     self.reply(&reply, verb);
                     self.flush().await?;
-                    let peer = self.connection.peer();
-                    let accepted = std::mem::take(&mut self.accepted);
-                    let incoming = Incoming::new(&self.deps, envelope, accepted, peer);
-                    self.incoming = Some(Box::new(incoming));
-                    let end = Box::pin(self.take_data()).await?;
-                    self.session.data_ended(end)
+                    Box::pin(self.data(envelope)).await?
                 }
+                Step::Chunk {
+                    envelope,
+                    octets,
+                    last,
+                } => Box::pin(self.chunk(envelope, octets, last)).await?,
+                Step::SkipChunk { octets, reply } => match Box::pin(self.skip_chunk(octets)).await? {
+                    Some(end) => end,
+                    None => Step::Reply(reply),
+                },
                 Step::ReplyThenTls(replies) => {
                     if !self.framer.is_empty() {
                         return Ok(Next::Close);
@@ -350,83 +371,6 @@ impl Conversation {
         verdict
     }
 
-    /// Takes the message's octets in until their end.
-    async fn take_data(&mut self) -> io::Result<DataEnd> {
-        let mut decoder = DataDecoder::new(self.deps.options.session.size_octets_max);
-        let mut content = Vec::new();
-        loop {
-            if self.framer.buffered().is_empty() {
-                self.fill_data().await?;
-            }
-            let taken = self.framer.buffered().len();
-            let progress = decoder.push(self.framer.buffered(), &mut content);
-            let Some(incoming) = self.incoming.as_mut() else {
-                return Err(io::Error::other("data came in without a message"));
-            };
-            if decoder.is_refused() {
-                incoming.refuse();
-            }
-            incoming.push(&self.deps, &mut content).await;
-            match progress {
-                Progress::More => self.framer.consume(taken),
-                Progress::Ended { consumed, end } => {
-                    self.framer.consume(consumed);
-                    self.deps.metrics.octets_in.inc_by(decoder.content_octets());
-                    return Ok(if end == DataEnd::Complete {
-                        incoming.end()
-                    } else {
-                        end
-                    });
-                }
-            }
-        }
-    }
-
-    async fn fill_data(&mut self) -> io::Result<()> {
-        let framer = &mut self.framer;
-        let read = self.connection.read(|octets| framer.push(octets));
-        tokio::select! {
-            biased;
-            read = read => match read? {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(()),
-            },
-            () = self.drain.deadline() => Err(io::Error::other("the node ends")),
-            () = tokio::time::sleep(self.deps.options.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-
-    async fn deliver(&mut self) -> Vec<DeliveryVerdict> {
-        let Some(incoming) = self.incoming.take() else {
-            return Vec::new();
-        };
-        let Resolved {
-            verdicts,
-            notes,
-            message,
-        } = incoming.deliver(&self.deps).await;
-        let delivered = verdicts
-            .iter()
-            .filter(|verdict| **verdict == DeliveryVerdict::Delivered)
-            .count();
-        tracing::info!(
-            session = self.alive.number(),
-            protocol = self.protocol(),
-            peer = %self.connection.peer(),
-            id = %message,
-            recipients = verdicts.len(),
-            delivered,
-            "mail"
-        );
-        // On SMTP one reply speaks for all: where it is `451`, the notes of those who have it must go on counting.
-        if self.deps.is_lmtp() || delivered == verdicts.len() {
-            self.unread.add(notes);
-        } else {
-            self.deps.log.keep(notes);
-        }
-        verdicts
-    }
-
     fn reply(&mut self, replies: &Replies, verb: &'static str) {
         for reply in replies.iter() {
             let result = match reply.code() {
@@ -436,21 +380,17 @@ impl Conversation {
             };
             tracing::trace!(
                 session = self.alive.number(),
-                protocol = self.protocol(),
+                protocol = self.deps.protocol(),
                 verb,
                 reply = reply.code(),
                 "command"
             );
-            self.deps.metrics.command(self.protocol(), verb, result);
+            self.deps.metrics.command(self.deps.protocol(), verb, result);
+        }
+        if let Some(limit) = replies.iter().find_map(Reply::limit) {
+            self.deps.metrics.limit(setting(limit));
         }
         replies.encode(&mut self.out);
-    }
-
-    fn protocol(&self) -> &'static str {
-        match self.deps.options.session.protocol {
-            Protocol::Smtp => "smtp",
-            Protocol::Lmtp => "lmtp",
-        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -474,11 +414,20 @@ pub fn refusal(options: &Options) -> Vec<u8> {
     octets
 }
 
+/// The setting of a limit that was reached: of SMTP, and LMTP has it too.
+fn setting(limit: Limit) -> &'static str {
+    match limit {
+        Limit::MessageSize => "smtp.max_message_size",
+        Limit::Recipients => "smtp.max_recipients",
+        Limit::BadCommands => "smtp.max_bad_commands",
+    }
+}
+
 /// The command's verb for the metric: one of a known set, so that a client can't make up new ones.
 fn verb(frame: &Frame) -> &'static str {
-    const VERBS: [&str; 13] = [
-        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP",
-        "STARTTLS",
+    const VERBS: [&str; 14] = [
+        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "EXPN",
+        "HELP", "STARTTLS",
     ];
     let Frame::Line(line) = frame else { return "other" };
     let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();

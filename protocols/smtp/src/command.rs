@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::address::AddressError;
 use crate::limits::CLIENT_NAME_OCTETS_MAX;
+use crate::parameters::MailParameters;
 use crate::path::{ForwardPath, ReversePath, split_path};
 use crate::reply::{self, Reply};
 
@@ -29,26 +30,6 @@ impl ClientName {
     }
 }
 
-/// What the sender says about the octets of the content (RFC 6152 §2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BodyKind {
-    /// `BODY=7BIT`, and what holds when nothing is said. Octets above 127 are taken nevertheless.
-    #[default]
-    SevenBit,
-    /// `BODY=8BITMIME`.
-    EightBitMime,
-}
-
-/// The parameters of `MAIL` that we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MailParameters {
-    /// `SIZE=`: how many octets the content will have, as far as the client knows (RFC 1870 §6.1). A number
-    /// too large to be counted is `u64::MAX`.
-    pub declared_octets: Option<u64>,
-    /// `BODY=`.
-    pub body: BodyKind,
-}
-
 /// A command that is well-formed. Whether it may come now is the session's affair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -64,6 +45,13 @@ pub enum Command {
     Rcpt(ForwardPath),
     /// `DATA` (RFC 5321 §4.1.1.4).
     Data,
+    /// `BDAT` (RFC 3030 §2): so many octets of content follow the line.
+    Bdat {
+        /// How many. A number too large to be counted is `u64::MAX`.
+        octets: u64,
+        /// Whether the content ends with them.
+        last: bool,
+    },
     /// `RSET` (RFC 5321 §4.1.1.5).
     Rset,
     /// `VRFY` (RFC 5321 §4.1.1.6). Whom it asks about is not looked at: everybody gets the same answer.
@@ -97,6 +85,10 @@ pub enum SyntaxError {
     NonAsciiAddress,
     /// A parameter that belongs to an extension we do not offer (RFC 5321 §4.1.1.11).
     UnknownParameter,
+    /// `BDAT` without a size that can be read. Where the next command begins is not known.
+    ChunkSize,
+    /// `BDAT` with something behind the size that is not `LAST`. So many octets follow the line.
+    ChunkEnd(u64),
 }
 
 impl SyntaxError {
@@ -104,7 +96,7 @@ impl SyntaxError {
         match self {
             Self::Unrecognised => reply::UNRECOGNISED,
             Self::NotText => reply::NOT_TEXT,
-            Self::Arguments => reply::BAD_ARGUMENTS,
+            Self::Arguments | Self::ChunkSize | Self::ChunkEnd(_) => reply::BAD_ARGUMENTS,
             Self::Sender => reply::BAD_SENDER,
             Self::Recipient => reply::BAD_RECIPIENT,
             Self::NonAsciiAddress => reply::NON_ASCII_ADDRESS,
@@ -145,6 +137,7 @@ impl Command {
             "MAIL" => mail(argument),
             "RCPT" => rcpt(argument),
             "DATA" => alone(Self::Data),
+            "BDAT" => bdat(argument),
             "RSET" => alone(Self::Rset),
             "VRFY" if argument.is_empty() => Err(SyntaxError::Arguments),
             "VRFY" => Ok(Self::Vrfy),
@@ -153,6 +146,8 @@ impl Command {
             "NOOP" => Ok(Self::Noop),
             "QUIT" => alone(Self::Quit),
             "STARTTLS" => alone(Self::StartTls),
+            // Whatever was meant, octets of content may follow.
+            verb if verb.starts_with("BDAT") => Err(SyntaxError::ChunkSize),
             _ => Err(SyntaxError::Unrecognised),
         }
     }
@@ -166,15 +161,33 @@ fn non_ascii(line: &[u8]) -> SyntaxError {
     let verb = line.get(..5).unwrap_or_default();
     if verb.eq_ignore_ascii_case(b"MAIL ") || verb.eq_ignore_ascii_case(b"RCPT ") {
         SyntaxError::NonAsciiAddress
+    } else if verb
+        .get(..4)
+        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+    {
+        SyntaxError::ChunkSize
     } else {
         SyntaxError::NotText
+    }
+}
+
+/// RFC 3030 §2: a size of any number of digits, and perhaps `LAST`.
+fn bdat(argument: &str) -> Result<Command, SyntaxError> {
+    let mut words = argument.split(' ').filter(|word| !word.is_empty());
+    let digits = |word: &&str| word.bytes().all(|octet| octet.is_ascii_digit());
+    let size = words.next().filter(digits).ok_or(SyntaxError::ChunkSize)?;
+    let octets = size.parse().unwrap_or(u64::MAX);
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat { octets, last: false }),
+        (Some(end), None) if end.eq_ignore_ascii_case("LAST") => Ok(Command::Bdat { octets, last: true }),
+        _ => Err(SyntaxError::ChunkEnd(octets)),
     }
 }
 
 fn mail(argument: &str) -> Result<Command, SyntaxError> {
     let (path, parameters) = path_and_parameters(argument, "FROM:").ok_or(SyntaxError::Sender)?;
     let reverse_path = ReversePath::parse(path).map_err(|error| of_path(error, SyntaxError::Sender))?;
-    Ok(Command::Mail(reverse_path, mail_parameters(parameters)?))
+    Ok(Command::Mail(reverse_path, MailParameters::parse(parameters)?))
 }
 
 fn rcpt(argument: &str) -> Result<Command, SyntaxError> {
@@ -206,46 +219,6 @@ fn path_and_parameters<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str,
     separated.then(|| (path, rest.trim_ascii_start()))
 }
 
-fn mail_parameters(text: &str) -> Result<MailParameters, SyntaxError> {
-    let mut parameters = MailParameters::default();
-    let mut body = None;
-    for parameter in text.split_ascii_whitespace() {
-        let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        // A parameter that comes twice contradicts itself.
-        let once = match keyword.to_ascii_uppercase().as_str() {
-            "SIZE" => parameters.declared_octets.replace(octets(value)?).is_none(),
-            "BODY" => body.replace(body_kind(value)?).is_none(),
-            _ => return Err(SyntaxError::UnknownParameter),
-        };
-        if !once {
-            return Err(SyntaxError::Arguments);
-        }
-    }
-    parameters.body = body.unwrap_or_default();
-    Ok(parameters)
-}
-
-/// RFC 1870 §3: 1 to 20 digits. Twenty nines are more than 64 bits hold, and too large for anybody.
-fn octets(value: &str) -> Result<u64, SyntaxError> {
-    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|octet| octet.is_ascii_digit());
-    if digits {
-        Ok(value.parse().unwrap_or(u64::MAX))
-    } else {
-        Err(SyntaxError::Arguments)
-    }
-}
-
-fn body_kind(value: &str) -> Result<BodyKind, SyntaxError> {
-    if value.eq_ignore_ascii_case("7BIT") {
-        Ok(BodyKind::SevenBit)
-    } else if value.eq_ignore_ascii_case("8BITMIME") {
-        Ok(BodyKind::EightBitMime)
-    } else {
-        // BINARYMIME belongs to RFC 3030, which is not offered.
-        Err(SyntaxError::UnknownParameter)
-    }
-}
-
 /// As a client writes it, without the line end. What the parser drops (an argument of `NOOP`, an address
 /// literal) is written as something that reads back as the same command.
 impl fmt::Display for Command {
@@ -255,20 +228,14 @@ impl fmt::Display for Command {
             Self::Ehlo(name) => write!(f, "EHLO {}", name.as_str()),
             Self::Lhlo(name) => write!(f, "LHLO {}", name.as_str()),
             Self::Mail(reverse_path, parameters) => {
-                write!(f, "MAIL FROM:{reverse_path}")?;
-                if let Some(octets) = parameters.declared_octets {
-                    write!(f, " SIZE={octets}")?;
-                }
-                if parameters.body == BodyKind::EightBitMime {
-                    f.write_str(" BODY=8BITMIME")
-                } else {
-                    Ok(())
-                }
+                write!(f, "MAIL FROM:{reverse_path}{parameters}")
             }
             Self::Rcpt(ForwardPath::Postmaster) => f.write_str("RCPT TO:<Postmaster>"),
             Self::Rcpt(ForwardPath::Mailbox(address)) => write!(f, "RCPT TO:<{address}>"),
             Self::Rcpt(ForwardPath::AtAddressLiteral) => f.write_str("RCPT TO:<somebody@[0.0.0.0]>"),
             Self::Data => f.write_str("DATA"),
+            Self::Bdat { octets, last: false } => write!(f, "BDAT {octets}"),
+            Self::Bdat { octets, last: true } => write!(f, "BDAT {octets} LAST"),
             Self::Rset => f.write_str("RSET"),
             Self::Vrfy => f.write_str("VRFY somebody"),
             Self::Expn => f.write_str("EXPN"),
@@ -286,6 +253,7 @@ mod tests {
 
     use super::*;
     use crate::address::{Address, Domain};
+    use crate::parameters::BodyKind;
 
     fn name(text: &str) -> ClientName {
         ClientName::parse(text).unwrap()
@@ -341,6 +309,27 @@ mod tests {
                 Command::Rcpt(ForwardPath::AtAddressLiteral),
             ),
             ("data", Command::Data),
+            (
+                "BDAT 0",
+                Command::Bdat {
+                    octets: 0,
+                    last: false,
+                },
+            ),
+            (
+                "bdat  86 last ",
+                Command::Bdat {
+                    octets: 86,
+                    last: true,
+                },
+            ),
+            (
+                "BDAT 99999999999999999999999 LAST",
+                Command::Bdat {
+                    octets: u64::MAX,
+                    last: true,
+                },
+            ),
             ("RSET ", Command::Rset),
             ("VRFY ann", Command::Vrfy),
             ("EXPN staff", Command::Expn),
@@ -356,7 +345,8 @@ mod tests {
     #[test]
     fn a_line_that_is_no_command_says_why() {
         use SyntaxError::{
-            Arguments, NonAsciiAddress, NotText, Recipient, Sender, UnknownParameter, Unrecognised,
+            Arguments, ChunkEnd, ChunkSize, NonAsciiAddress, NotText, Recipient, Sender, UnknownParameter,
+            Unrecognised,
         };
         for (line, error) in [
             ("", Unrecognised),
@@ -370,6 +360,16 @@ mod tests {
             ("HELO two names", Arguments),
             ("EHLO na\u{7f}me", Arguments),
             ("DATA now", Arguments),
+            ("BDAT", ChunkSize),
+            ("BDAT many", ChunkSize),
+            ("BDAT -1", ChunkSize),
+            ("BDAT LAST", ChunkSize),
+            ("BDAT 10\rLAST", ChunkSize),
+            ("BDAT\t10", ChunkSize),
+            ("BDAT10", ChunkSize),
+            ("BDAT 1ü", ChunkSize),
+            ("BDAT 10 FIRST", ChunkEnd(10)),
+            ("BDAT 10 LAST LAST", ChunkEnd(10)),
             ("QUIT now", Arguments),
             ("RSET now", Arguments),
             ("STARTTLS now", Arguments),
@@ -441,7 +441,9 @@ mod tests {
             Command::Quit,
             Command::StartTls,
         ]);
+        let chunk = any::<(u64, bool)>().prop_map(|(octets, last)| Command::Bdat { octets, last });
         prop_oneof![
+            chunk,
             client.clone().prop_map(Command::Helo),
             client.clone().prop_map(Command::Ehlo),
             client.prop_map(Command::Lhlo),

@@ -3,7 +3,8 @@
 //! [`Session`] is the server's side of RFC 5321 (SMTP) and RFC 2033 (LMTP). Lines go in, [`Step`]s come out;
 //! when the session needs to know something about the world it says so with one outstanding [`Ask`]. The
 //! octets of a message never pass through the session: between [`Step::Data`] and [`Session::data_ended`]
-//! the driver feeds a [`DataDecoder`] and puts what comes out of it wherever messages are kept.
+//! the driver feeds a [`DataDecoder`] (of [`Step::Chunk`]: a [`ChunkDecoder`]) and puts what comes out of it
+//! wherever messages are kept.
 //!
 //! The node takes mail for its own domains and nothing else, so there is no `AUTH`, no relaying and no queue
 //! here. `RFC.md` beside this crate lists what is claimed, where it is done and which test shows it.
@@ -17,10 +18,13 @@
 )]
 
 mod address;
+mod chunk;
 mod command;
+mod content;
 mod data;
 mod hops;
 pub mod limits;
+mod parameters;
 mod path;
 mod reply;
 mod session;
@@ -29,11 +33,14 @@ mod transmission;
 mod turn;
 
 pub use address::{Address, AddressError, Domain};
-pub use command::{BodyKind, ClientName, Command, MailParameters, SyntaxError};
-pub use data::{DataDecoder, DataEnd, Progress};
+pub use chunk::ChunkDecoder;
+pub use command::{ClientName, Command, SyntaxError};
+pub use content::{ContentDecoder, DataEnd, Progress};
+pub use data::DataDecoder;
 pub use hops::HopCounter;
+pub use parameters::{BodyKind, MailParameters};
 pub use path::{ForwardPath, ReversePath};
-pub use reply::{Replies, Reply, too_many_connections};
+pub use reply::{Limit, Replies, Reply, too_many_connections};
 pub use session::{Options, Protocol, Security, Session};
 pub use transmission::{Hello, Transmission};
 pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step};

@@ -26,6 +26,10 @@ pub const RECIPIENTS_MAX_DEFAULT: usize = 1000;
 /// The largest message unless configured, in octets of content (RFC 1870 §5), dots un-stuffed.
 pub const SIZE_OCTETS_MAX_DEFAULT: u64 = 50 * 1024 * 1024;
 
+/// How many times [`crate::Options::size_octets_max`] a chunk that is refused may have to be read past. Beyond it the
+/// connection is closed: a client that ignores `SIZE` by so much would keep it busy with nothing.
+pub const REFUSED_CHUNK_SIZES_MAX: u64 = 4;
+
 /// Commands of a session that may be wrong before it ends with `421`, unless configured.
 pub const BAD_COMMANDS_MAX_DEFAULT: u32 = 20;
 

@@ -6,6 +6,17 @@ use std::borrow::Cow;
 
 use crate::address::Domain;
 
+/// A limit that a reply speaks of, for whoever counts how often it was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// [`crate::Options::size_octets_max`].
+    MessageSize,
+    /// [`crate::Options::recipients_max`].
+    Recipients,
+    /// [`crate::Options::bad_commands_max`].
+    BadCommands,
+}
+
 /// One reply: a code, an enhanced status code where RFC 2034 §4 wants one, and a text of one or more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -15,6 +26,7 @@ pub struct Reply {
     text: Cow<'static, str>,
     /// The lines after the first.
     further: Vec<Cow<'static, str>>,
+    limit: Option<Limit>,
 }
 
 impl Reply {
@@ -24,6 +36,7 @@ impl Reply {
             status: Some(status),
             text: Cow::Borrowed(text),
             further: Vec::new(),
+            limit: None,
         }
     }
 
@@ -33,6 +46,7 @@ impl Reply {
             status: None,
             text: text.into(),
             further: Vec::new(),
+            limit: None,
         }
     }
 
@@ -44,6 +58,17 @@ impl Reply {
             status: Some(status),
             text,
             further: Vec::new(),
+            limit: None,
+        }
+    }
+
+    const fn at_limit(limit: Limit, code: u16, status: &'static str, text: &'static str) -> Self {
+        Self {
+            code,
+            status: Some(status),
+            text: Cow::Borrowed(text),
+            further: Vec::new(),
+            limit: Some(limit),
         }
     }
 
@@ -57,6 +82,12 @@ impl Reply {
     #[must_use]
     pub fn status(&self) -> Option<&'static str> {
         self.status
+    }
+
+    /// The limit that it speaks of, if it does.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.limit
     }
 
     /// Appends the reply as it is sent: one line, or `250-` lines and a last one (RFC 5321 §4.2.1).
@@ -145,11 +176,27 @@ pub(crate) fn shutting_down(hostname: &Domain) -> Reply {
 }
 
 pub(crate) fn too_many_errors(hostname: &Domain) -> Reply {
-    Reply::closing("4.7.0", hostname, "too many errors, closing")
+    Reply {
+        limit: Some(Limit::BadCommands),
+        ..Reply::closing("4.7.0", hostname, "too many errors, closing")
+    }
 }
 
 pub(crate) fn internal_error(hostname: &Domain) -> Reply {
     Reply::closing("4.3.0", hostname, "internal error, closing")
+}
+
+/// What follows the line can't be told from commands.
+pub(crate) fn unreadable_chunk(hostname: &Domain) -> Reply {
+    Reply::closing("4.5.4", hostname, "BDAT needs a size, closing")
+}
+
+/// The reply to a chunk that is not the last one: it promises nothing (RFC 3030 §2).
+pub(crate) fn octets_received(octets: u64) -> Reply {
+    Reply {
+        text: Cow::Owned(format!("{octets} octets received")),
+        ..OK
+    }
 }
 
 pub(crate) const OK: Reply = Reply::new(250, "2.0.0", "ok");
@@ -167,12 +214,21 @@ pub(crate) const MAILBOX_FULL: Reply = Reply::new(452, "4.2.2", "mailbox full, t
 pub(crate) const OVER_QUOTA: Reply = Reply::new(552, "5.2.2", "the message does not fit into the mailbox");
 pub(crate) const NO_SUCH_USER: Reply = Reply::new(550, "5.1.1", "no such user here");
 pub(crate) const NOT_LOCAL: Reply = Reply::new(550, "5.7.1", "not a domain of ours, no relaying");
-pub(crate) const TOO_MANY_RECIPIENTS: Reply =
-    Reply::new(452, "4.5.3", "too many recipients, send the rest later");
+pub(crate) const TOO_MANY_RECIPIENTS: Reply = Reply::at_limit(
+    Limit::Recipients,
+    452,
+    "4.5.3",
+    "too many recipients, send the rest later",
+);
 pub(crate) const UNAVAILABLE: Reply = Reply::new(451, "4.3.0", "temporarily unavailable, try again later");
 pub(crate) const NO_STORAGE: Reply = Reply::new(452, "4.3.1", "out of storage, try again later");
 
-pub(crate) const TOO_LARGE: Reply = Reply::new(552, "5.3.4", "the message is larger than SIZE allows");
+pub(crate) const TOO_LARGE: Reply = Reply::at_limit(
+    Limit::MessageSize,
+    552,
+    "5.3.4",
+    "the message is larger than SIZE allows",
+);
 pub(crate) const BARE_LINE_END: Reply = Reply::new(
     550,
     "5.6.0",
@@ -199,6 +255,9 @@ pub(crate) const MAIL_ALREADY: Reply = Reply::new(503, "5.5.1", "MAIL was given 
 pub(crate) const RECIPIENT_FIRST: Reply = Reply::new(503, "5.5.1", "no valid recipients");
 /// RFC 5321 §3.3.
 pub(crate) const NO_VALID_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "no valid recipients");
+/// RFC 3030 §2.
+pub(crate) const CONTENT_BEGUN: Reply =
+    Reply::new(503, "5.5.1", "the content has begun, go on with BDAT or RSET");
 pub(crate) const TLS_ALREADY: Reply = Reply::new(503, "5.5.1", "TLS is on already");
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One connection's side of the conversation: what may come when, and what is answered.
 
+mod transaction;
+
 use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
@@ -7,13 +9,12 @@ use std::sync::Arc;
 use mailhorn_lines::Frame;
 
 use crate::address::{Address, Domain};
-use crate::command::{ClientName, Command, MailParameters};
-use crate::data::DataEnd;
+use crate::command::{ClientName, Command, SyntaxError};
 use crate::limits::{BAD_COMMANDS_MAX_DEFAULT, RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT};
-use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{self, Replies, Reply};
-use crate::transmission::{Hello, Transmission};
-use crate::turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step};
+use crate::transmission::Hello;
+use crate::turn::{Answer, DeliveryVerdict, RecipientVerdict, Step};
+use transaction::Transaction;
 
 /// Which of the two protocols a listener speaks. They differ in the greeting, in `LHLO` for `EHLO`, and in
 /// how many replies follow the content.
@@ -90,6 +91,17 @@ struct Client {
     hello: Hello,
 }
 
+/// The content that comes in. The driver has the envelope.
+#[derive(Debug, Clone, Copy)]
+struct Content {
+    /// Of the envelope.
+    recipients: usize,
+    /// Of all chunks so far, the one that comes in included.
+    chunks_octets: u64,
+    /// How many of them are the chunk that comes in; `None` where the content comes in whole or ends with it.
+    not_last: Option<u64>,
+}
+
 /// Where the session is. What only one place needs lives in its variant.
 #[derive(Debug, Default)]
 enum State {
@@ -100,22 +112,16 @@ enum State {
     Transaction(Box<Transaction>),
     /// An [`Ask::Recipient`] is outstanding.
     AskedForRecipient(Box<Transaction>, Address),
-    /// `354` was sent; the driver has the envelope with so many recipients.
-    Content { recipients: usize },
+    /// The driver takes content in, all of it or a chunk.
+    Content(Content),
+    /// A chunk was taken in that was not the last one; content goes on with `BDAT`.
+    BetweenChunks(Content),
     /// An [`Ask::Deliver`] is outstanding.
     AskedToDeliver { recipients: usize },
     /// `STARTTLS` was accepted.
     StartingTls,
     /// The last reply was sent.
     Closed,
-}
-
-/// Boxed, for most sessions are idle most of the time.
-#[derive(Debug)]
-struct Transaction {
-    reverse_path: ReversePath,
-    parameters: MailParameters,
-    recipients: Vec<Address>,
 }
 
 impl Session {
@@ -143,7 +149,10 @@ impl Session {
 
     /// Obeys one line of the client.
     pub fn command(&mut self, frame: Frame) -> Step {
-        if !matches!(self.state, State::Idle | State::Transaction(_)) {
+        if !matches!(
+            self.state,
+            State::Idle | State::Transaction(_) | State::BetweenChunks(_)
+        ) {
             return self.out_of_turn();
         }
         let Frame::Line(line) = frame else {
@@ -151,34 +160,10 @@ impl Session {
         };
         match Command::parse(&line) {
             Ok(command) => self.obey(command),
+            Err(SyntaxError::ChunkSize) => self.close(reply::unreadable_chunk(&self.options.hostname)),
+            Err(SyntaxError::ChunkEnd(octets)) => self.skip_chunk(octets, reply::BAD_ARGUMENTS.into()),
             Err(error) => self.bad_command(error.reply()),
         }
-    }
-
-    /// The content came to its end, or its beginning was refused and all of it was read past.
-    pub fn data_ended(&mut self, end: DataEnd) -> Step {
-        let State::Content { recipients } = self.state else {
-            return self.out_of_turn();
-        };
-        // Whatever became of the message, the transaction is over and MAIL may come (RFC 5321 §4.1.1.4).
-        self.state = State::Idle;
-        let refusal = match end {
-            DataEnd::Complete => {
-                self.state = State::AskedToDeliver { recipients };
-                return Step::Ask(Ask::Deliver);
-            }
-            DataEnd::BareLineEnd => reply::BARE_LINE_END,
-            DataEnd::TooLarge => reply::TOO_LARGE,
-            DataEnd::TooManyHops => reply::TOO_MANY_HOPS,
-            DataEnd::InsufficientStorage => reply::NO_STORAGE,
-            DataEnd::StoreFailed => reply::UNAVAILABLE,
-        };
-        let others = match self.options.protocol {
-            Protocol::Smtp => Vec::new(),
-            // RFC 2033 §4.2: one for each recipient even if the content as such is refused.
-            Protocol::Lmtp => vec![refusal.clone(); recipients.saturating_sub(1)],
-        };
-        Step::Reply(Replies::with_others(refusal, others))
     }
 
     /// Goes on with what the driver found out.
@@ -236,6 +221,7 @@ impl Session {
             (_, Command::Mail(reverse_path, parameters)) => self.mail(reverse_path, parameters),
             (_, Command::Rcpt(forward_path)) => self.rcpt(forward_path),
             (_, Command::Data) => self.data(),
+            (_, Command::Bdat { octets, last }) => self.bdat(octets, last),
             (_, Command::Rset) => {
                 self.state = State::Idle;
                 say(reply::OK)
@@ -265,82 +251,13 @@ impl Session {
             "PIPELINING".into(),
             format!("SIZE {}", self.options.size_octets_max).into(),
             "8BITMIME".into(),
+            "CHUNKING".into(),
             "ENHANCEDSTATUSCODES".into(),
         ];
         if self.options.starttls && self.security == Security::Plain {
             extensions.push("STARTTLS".into());
         }
         extensions
-    }
-
-    fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Step {
-        if self.client.is_none() {
-            return self.bad_command(reply::HELLO_FIRST);
-        }
-        if self.is_in_transaction() {
-            return self.bad_command(reply::MAIL_ALREADY);
-        }
-        // RFC 1870 §6.1: refused before it is sent.
-        if parameters
-            .declared_octets
-            .is_some_and(|octets| octets > self.options.size_octets_max)
-        {
-            return say(reply::TOO_LARGE);
-        }
-        self.state = State::Transaction(Box::new(Transaction {
-            reverse_path,
-            parameters,
-            recipients: Vec::new(),
-        }));
-        say(reply::SENDER_OK)
-    }
-
-    fn rcpt(&mut self, forward_path: ForwardPath) -> Step {
-        let State::Transaction(transaction) = &self.state else {
-            return self.bad_command(reply::MAIL_FIRST);
-        };
-        // RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
-        if transaction.recipients.len() >= self.options.recipients_max {
-            return say(reply::TOO_MANY_RECIPIENTS);
-        }
-        let declared_octets = transaction.parameters.declared_octets;
-        let address = match forward_path {
-            ForwardPath::Mailbox(address) => address,
-            ForwardPath::Postmaster => self.options.postmaster.clone(),
-            ForwardPath::AtAddressLiteral => return say(reply::NOT_LOCAL),
-        };
-        if let State::Transaction(transaction) = mem::take(&mut self.state) {
-            self.state = State::AskedForRecipient(transaction, address.clone());
-        }
-        Step::Ask(Ask::Recipient {
-            address,
-            declared_octets,
-        })
-    }
-
-    fn data(&mut self) -> Step {
-        match (mem::take(&mut self.state), &self.client) {
-            (State::Transaction(transaction), Some(client)) if !transaction.recipients.is_empty() => {
-                self.state = State::Content {
-                    recipients: transaction.recipients.len(),
-                };
-                let envelope = transaction.into_envelope(client, self.security);
-                Step::Data {
-                    reply: reply::start_mail_input().into(),
-                    envelope,
-                }
-            }
-            // A pipelining client sends DATA before it knows that nobody was accepted (RFC 2920 §3.1): that
-            // is no mistake, and it does not count as one.
-            (State::Transaction(transaction), _) => {
-                self.state = State::Transaction(transaction);
-                match self.options.protocol {
-                    Protocol::Smtp => say(reply::NO_VALID_RECIPIENTS),
-                    Protocol::Lmtp => say(reply::RECIPIENT_FIRST),
-                }
-            }
-            _ => self.bad_command(reply::MAIL_FIRST),
-        }
     }
 
     fn start_tls(&mut self) -> Step {
@@ -352,17 +269,6 @@ impl Session {
         }
         self.state = State::StartingTls;
         Step::ReplyThenTls(reply::READY_FOR_TLS.into())
-    }
-
-    fn delivered(&self, verdicts: Vec<DeliveryVerdict>) -> Replies {
-        match self.options.protocol {
-            Protocol::Smtp => one_for_all(&verdicts).reply().into(),
-            Protocol::Lmtp => {
-                let mut replies = verdicts.into_iter().map(DeliveryVerdict::reply);
-                let first = replies.next().unwrap_or(reply::UNAVAILABLE);
-                Replies::with_others(first, replies.collect())
-            }
-        }
     }
 
     /// Answers a command that should not have come, and ends the session when there were too many of them.
@@ -384,36 +290,8 @@ impl Session {
     }
 }
 
-impl Transaction {
-    fn into_envelope(self, client: &Client, security: Security) -> Envelope {
-        Envelope {
-            reverse_path: self.reverse_path,
-            recipients: self.recipients,
-            body: self.parameters.body,
-            declared_octets: self.parameters.declared_octets,
-            client: client.name.clone(),
-            transmission: Transmission {
-                hello: client.hello,
-                tls: security == Security::Tls,
-                authenticated: false,
-                smtputf8: false,
-            },
-        }
-    }
-}
-
 fn say(reply: Reply) -> Step {
     Step::Reply(reply.into())
-}
-
-/// SMTP has one reply for all recipients. If all fared the same, it says how. Otherwise it is `451`, and the
-/// client sends to all of them again: those who have the message get it twice, which is bad, but a `250` or a
-/// `5xx` would lose it for the others, which is worse.
-fn one_for_all(verdicts: &[DeliveryVerdict]) -> DeliveryVerdict {
-    match verdicts {
-        [first, others @ ..] if others.iter().all(|other| other == first) => *first,
-        _ => DeliveryVerdict::Unavailable,
-    }
 }
 
 #[cfg(test)]

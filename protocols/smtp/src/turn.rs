@@ -1,7 +1,8 @@
 //! What session and driver tell each other: steps and asks one way, answers the other.
 
 use crate::address::Address;
-use crate::command::{BodyKind, ClientName};
+use crate::command::ClientName;
+use crate::parameters::BodyKind;
 use crate::path::ReversePath;
 use crate::reply::{self, Replies, Reply};
 use crate::transmission::Transmission;
@@ -34,7 +35,8 @@ pub enum Ask {
         /// What `SIZE=` said.
         declared_octets: Option<u64>,
     },
-    /// Deliver the content to the recipients of the [`Envelope`] that came with the last [`Step::Data`].
+    /// Deliver the content to the recipients of the [`Envelope`] that came with the last [`Step::Data`] or the
+    /// first [`Step::Chunk`].
     /// Answer with [`Answer::Delivered`].
     Deliver,
 }
@@ -121,6 +123,25 @@ pub enum Step {
         reply: Replies,
         /// The driver's from now on; the session keeps none.
         envelope: Envelope,
+    },
+    /// Feed a [`crate::ChunkDecoder`], the same one for all chunks of a message, until this chunk ends, and call
+    /// [`crate::Session::data_ended`]. Nothing is sent before. When the session is in no transaction any more
+    /// ([`crate::Session::is_in_transaction`]), what came of the content is void.
+    Chunk {
+        /// With the first chunk; the driver's from now on, the session keeps none.
+        envelope: Option<Envelope>,
+        /// So many octets of content follow the command.
+        octets: u64,
+        /// Whether the content ends with them.
+        last: bool,
+    },
+    /// Read past so many octets, which follow the command that was refused, then send this and read the next
+    /// line. RFC 3030 §2: they are there in any case.
+    SkipChunk {
+        /// At most [`crate::limits::REFUSED_CHUNK_SIZES_MAX`] times the largest content.
+        octets: u64,
+        /// The refusal.
+        reply: Replies,
     },
     /// Send this and close the connection.
     ReplyThenClose(Replies),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use expect_test::Expect;
 use mailhorn_lines::Frame;
 use mailhorn_smtp::{
-    Address, Answer, Ask, DataEnd, DeliveryVerdict, Domain, Options, Protocol, RecipientVerdict, Replies,
-    Security, Session, Step,
+    Address, Answer, Ask, DataEnd, DeliveryVerdict, Domain, Envelope, Options, Protocol, RecipientVerdict,
+    Replies, Security, Session, Step,
 };
 
 /// Options with small limits.
@@ -134,16 +134,22 @@ fn write_step(step: Step, transcript: &mut String) {
         Step::Reply(replies) => write_replies(&replies, transcript),
         Step::Data { reply, envelope } => {
             write_replies(&reply, transcript);
-            let recipients: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
-            transcript.push_str(&format!(
-                "> data from {} to {}, {:?}, SIZE {:?}, with {}, client {}\n",
-                envelope.reverse_path,
-                recipients.join(" "),
-                envelope.body,
-                envelope.declared_octets,
-                envelope.transmission.as_str(),
-                envelope.client.as_str(),
-            ));
+            write_envelope("data", &envelope, transcript);
+        }
+        Step::Chunk {
+            envelope,
+            octets,
+            last,
+        } => {
+            if let Some(envelope) = envelope {
+                write_envelope("chunks", &envelope, transcript);
+            }
+            let last = if last { ", the last" } else { "" };
+            transcript.push_str(&format!("> chunk of {octets}{last}\n"));
+        }
+        Step::SkipChunk { octets, reply } => {
+            transcript.push_str(&format!("> skip {octets}\n"));
+            write_replies(&reply, transcript);
         }
         Step::ReplyThenClose(replies) => {
             write_replies(&replies, transcript);
@@ -161,6 +167,19 @@ fn write_step(step: Step, transcript: &mut String) {
         }
         Step::Ask(Ask::Deliver) => transcript.push_str("> ask deliver\n"),
     }
+}
+
+fn write_envelope(what: &str, envelope: &Envelope, transcript: &mut String) {
+    let recipients: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
+    transcript.push_str(&format!(
+        "> {what} from {} to {}, {:?}, SIZE {:?}, with {}, client {}\n",
+        envelope.reverse_path,
+        recipients.join(" "),
+        envelope.body,
+        envelope.declared_octets,
+        envelope.transmission.as_str(),
+        envelope.client.as_str(),
+    ));
 }
 
 /// Every reply that passes here is also checked for what RFC 5321 §4.2 and RFC 2034 §4 ask of all.

@@ -18,38 +18,39 @@ fn introduced(transcript: Expect) {
 #[test]
 fn a_message_goes_to_all_its_recipients_and_the_next_one_begins_afresh() {
     from_the_greeting(expect![[r#"
-            S: 220 mx.example.org ESMTP Mailhorn
-            C: EHLO client.example
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: MAIL FROM:<Bob@Example.net> SIZE=500 BODY=8BITMIME
-            S: 250 2.1.0 sender ok
-            C: RCPT TO:<Ann@Example.org>
-            > ask recipient ann@example.org, SIZE Some(500)
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: RCPT TO:<carl@example.org>
-            > ask recipient carl@example.org, SIZE Some(500)
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: DATA
-            S: 354 go ahead, end with <CRLF>.<CRLF>
-            > data from <Bob@Example.net> to ann@example.org carl@example.org, EightBitMime, SIZE Some(500), with ESMTP, client client.example
-            {complete}
-            > ask deliver
-            {delivered, delivered}
-            S: 250 2.0.0 delivered
-            C: RCPT TO:<ann@example.org>
-            S: 503 5.5.1 MAIL first
-            C: MAIL FROM:<>
-            S: 250 2.1.0 sender ok
-            C: QUIT
-            S: 221 2.0.0 bye
-            > close
-        "#]]);
+        S: 220 mx.example.org ESMTP Mailhorn
+        C: EHLO client.example
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250 ENHANCEDSTATUSCODES
+        C: MAIL FROM:<Bob@Example.net> SIZE=500 BODY=8BITMIME
+        S: 250 2.1.0 sender ok
+        C: RCPT TO:<Ann@Example.org>
+        > ask recipient ann@example.org, SIZE Some(500)
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: RCPT TO:<carl@example.org>
+        > ask recipient carl@example.org, SIZE Some(500)
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: DATA
+        S: 354 go ahead, end with <CRLF>.<CRLF>
+        > data from <Bob@Example.net> to ann@example.org carl@example.org, EightBitMime, SIZE Some(500), with ESMTP, client client.example
+        {complete}
+        > ask deliver
+        {delivered, delivered}
+        S: 250 2.0.0 delivered
+        C: RCPT TO:<ann@example.org>
+        S: 503 5.5.1 MAIL first
+        C: MAIL FROM:<>
+        S: 250 2.1.0 sender ok
+        C: QUIT
+        S: 221 2.0.0 bye
+        > close
+    "#]]);
 }
 
 #[test]
@@ -244,84 +245,87 @@ fn a_message_declared_too_large_is_refused_before_it_is_sent() {
 #[test]
 fn commands_out_of_sequence_are_answered_with_503() {
     from_the_greeting(expect![[r#"
-            S: 220 mx.example.org ESMTP Mailhorn
-            C: MAIL FROM:<bob@example.net>
-            S: 503 5.5.1 introduce yourself first
-            C: RCPT TO:<ann@example.org>
-            S: 503 5.5.1 MAIL first
-            C: DATA
-            S: 503 5.5.1 MAIL first
-            C: EHLO c
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: RCPT TO:<ann@example.org>
-            S: 503 5.5.1 MAIL first
-            C: DATA
-            S: 503 5.5.1 MAIL first
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: MAIL FROM:<bob@example.net>
-            S: 503 5.5.1 MAIL was given already
-            C: DATA
-            S: 554 5.5.1 no valid recipients
-            C: RCPT TO:<ann@example.org>
-            > ask recipient ann@example.org, SIZE None
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: MAIL FROM:<bob@example.net>
-            S: 503 5.5.1 MAIL was given already
-            C: DATA
-            S: 354 go ahead, end with <CRLF>.<CRLF>
-            > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTP, client c
-        "#]]);
+        S: 220 mx.example.org ESMTP Mailhorn
+        C: MAIL FROM:<bob@example.net>
+        S: 503 5.5.1 introduce yourself first
+        C: RCPT TO:<ann@example.org>
+        S: 503 5.5.1 MAIL first
+        C: DATA
+        S: 503 5.5.1 MAIL first
+        C: EHLO c
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250 ENHANCEDSTATUSCODES
+        C: RCPT TO:<ann@example.org>
+        S: 503 5.5.1 MAIL first
+        C: DATA
+        S: 503 5.5.1 MAIL first
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: MAIL FROM:<bob@example.net>
+        S: 503 5.5.1 MAIL was given already
+        C: DATA
+        S: 554 5.5.1 no valid recipients
+        C: RCPT TO:<ann@example.org>
+        > ask recipient ann@example.org, SIZE None
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: MAIL FROM:<bob@example.net>
+        S: 503 5.5.1 MAIL was given already
+        C: DATA
+        S: 354 go ahead, end with <CRLF>.<CRLF>
+        > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTP, client c
+    "#]]);
 }
 
 #[test]
 fn rset_and_ehlo_end_a_transaction_and_noop_help_vrfy_do_not() {
     from_the_greeting(expect![[r#"
-            S: 220 mx.example.org ESMTP Mailhorn
-            C: RSET
-            S: 250 2.0.0 ok
-            C: EHLO c
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: NOOP
-            S: 250 2.0.0 ok
-            C: HELP
-            S: 214 2.0.0 see RFC 5321 and RFC 2033
-            C: VRFY ann
-            S: 252 2.5.0 not verified, send mail to find out
-            C: RCPT TO:<ann@example.org>
-            > ask recipient ann@example.org, SIZE None
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: RSET
-            S: 250 2.0.0 ok
-            C: DATA
-            S: 503 5.5.1 MAIL first
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: RCPT TO:<ann@example.org>
-            > ask recipient ann@example.org, SIZE None
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: EHLO d
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: DATA
-            S: 503 5.5.1 MAIL first
-        "#]]);
+        S: 220 mx.example.org ESMTP Mailhorn
+        C: RSET
+        S: 250 2.0.0 ok
+        C: EHLO c
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250 ENHANCEDSTATUSCODES
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: NOOP
+        S: 250 2.0.0 ok
+        C: HELP
+        S: 214 2.0.0 see RFC 5321 and RFC 2033
+        C: VRFY ann
+        S: 252 2.5.0 not verified, send mail to find out
+        C: RCPT TO:<ann@example.org>
+        > ask recipient ann@example.org, SIZE None
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: RSET
+        S: 250 2.0.0 ok
+        C: DATA
+        S: 503 5.5.1 MAIL first
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: RCPT TO:<ann@example.org>
+        > ask recipient ann@example.org, SIZE None
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: EHLO d
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250 ENHANCEDSTATUSCODES
+        C: DATA
+        S: 503 5.5.1 MAIL first
+    "#]]);
 }
 
 #[test]
@@ -397,33 +401,34 @@ fn recipients_that_are_too_many_are_left_for_another_transaction() {
     play(
         few,
         expect![[r#"
-        S: 220 mx.example.org ESMTP Mailhorn
-        C: EHLO c
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250 ENHANCEDSTATUSCODES
-        C: MAIL FROM:<bob@example.net>
-        S: 250 2.1.0 sender ok
-        C: RCPT TO:<a@example.org>
-        > ask recipient a@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: RCPT TO:<b@example.org>
-        > ask recipient b@example.org, SIZE None
-        {no such user}
-        S: 550 5.1.1 no such user here
-        C: RCPT TO:<c@example.org>
-        > ask recipient c@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: RCPT TO:<d@example.org>
-        S: 452 4.5.3 too many recipients, send the rest later
-        C: DATA
-        S: 354 go ahead, end with <CRLF>.<CRLF>
-        > data from <bob@example.net> to a@example.org c@example.org, SevenBit, SIZE None, with ESMTP, client c
-    "#]],
+            S: 220 mx.example.org ESMTP Mailhorn
+            C: EHLO c
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250 ENHANCEDSTATUSCODES
+            C: MAIL FROM:<bob@example.net>
+            S: 250 2.1.0 sender ok
+            C: RCPT TO:<a@example.org>
+            > ask recipient a@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: RCPT TO:<b@example.org>
+            > ask recipient b@example.org, SIZE None
+            {no such user}
+            S: 550 5.1.1 no such user here
+            C: RCPT TO:<c@example.org>
+            > ask recipient c@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: RCPT TO:<d@example.org>
+            S: 452 4.5.3 too many recipients, send the rest later
+            C: DATA
+            S: 354 go ahead, end with <CRLF>.<CRLF>
+            > data from <bob@example.net> to a@example.org c@example.org, SevenBit, SIZE None, with ESMTP, client c
+        "#]],
     );
 }
 
@@ -436,42 +441,44 @@ fn starttls_forgets_all_that_was_said_before() {
     play(
         with_tls,
         expect![[r#"
-        S: 220 mx.example.org ESMTP Mailhorn
-        C: EHLO c
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250-ENHANCEDSTATUSCODES
-        S: 250 STARTTLS
-        C: MAIL FROM:<bob@example.net>
-        S: 250 2.1.0 sender ok
-        C: STARTTLS
-        S: 220 2.0.0 ready to start TLS
-        > start TLS
-        {tls}
-        C: MAIL FROM:<bob@example.net>
-        S: 503 5.5.1 introduce yourself first
-        C: EHLO c
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250 ENHANCEDSTATUSCODES
-        C: STARTTLS
-        S: 503 5.5.1 TLS is on already
-        C: DATA
-        S: 503 5.5.1 MAIL first
-        C: MAIL FROM:<bob@example.net>
-        S: 250 2.1.0 sender ok
-        C: RCPT TO:<ann@example.org>
-        > ask recipient ann@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: DATA
-        S: 354 go ahead, end with <CRLF>.<CRLF>
-        > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTPS, client c
-    "#]],
+            S: 220 mx.example.org ESMTP Mailhorn
+            C: EHLO c
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250-ENHANCEDSTATUSCODES
+            S: 250 STARTTLS
+            C: MAIL FROM:<bob@example.net>
+            S: 250 2.1.0 sender ok
+            C: STARTTLS
+            S: 220 2.0.0 ready to start TLS
+            > start TLS
+            {tls}
+            C: MAIL FROM:<bob@example.net>
+            S: 503 5.5.1 introduce yourself first
+            C: EHLO c
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250 ENHANCEDSTATUSCODES
+            C: STARTTLS
+            S: 503 5.5.1 TLS is on already
+            C: DATA
+            S: 503 5.5.1 MAIL first
+            C: MAIL FROM:<bob@example.net>
+            S: 250 2.1.0 sender ok
+            C: RCPT TO:<ann@example.org>
+            > ask recipient ann@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: DATA
+            S: 354 go ahead, end with <CRLF>.<CRLF>
+            > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTPS, client c
+        "#]],
     );
 }
 
