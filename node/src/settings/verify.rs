@@ -24,6 +24,7 @@ impl Settings {
         let mut problems = Vec::new();
         self.verify_certificate(&mut problems);
         self.verify_listeners(&mut problems);
+        self.verify_smtp(&mut problems);
         self.verify_times(&mut problems);
         self.verify_events(&mut problems);
         self.verify_cassandra(&mut problems);
@@ -133,6 +134,19 @@ impl Settings {
                     problems.push(combination(key, address.to_toml(), why));
                 }
             }
+        }
+    }
+
+    fn verify_smtp(&self, problems: &mut Vec<Problem>) {
+        if let Some(postmaster) = self
+            .smtp
+            .postmaster
+            .as_ref()
+            .filter(|address| address.needs_smtputf8())
+        {
+            let why = "mail that came without SMTPUTF8 goes to it too, and can't name it in its header; set an address \
+                       with an ASCII local part";
+            problems.push(combination("smtp.postmaster", postmaster.to_toml(), why));
         }
     }
 

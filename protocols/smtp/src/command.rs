@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::address::AddressError;
 use crate::limits::CLIENT_NAME_OCTETS_MAX;
 use crate::parameters::MailParameters;
 use crate::path::{ForwardPath, ReversePath, split_path};
@@ -73,7 +72,7 @@ pub enum Command {
 pub enum SyntaxError {
     /// The verb is none of ours.
     Unrecognised,
-    /// The line has octets above 127.
+    /// The line has octets above 127 where only ASCII may stand.
     NotText,
     /// The verb is known, its argument is missing, too much or malformed.
     Arguments,
@@ -81,7 +80,7 @@ pub enum SyntaxError {
     Sender,
     /// `RCPT` without a well-formed path.
     Recipient,
-    /// `MAIL` or `RCPT` with octets above 127: an address that needs SMTPUTF8.
+    /// `MAIL` or `RCPT` with an address in UTF-8, and no `SMTPUTF8` with this `MAIL` or the one before.
     NonAsciiAddress,
     /// A parameter that belongs to an extension we do not offer (RFC 5321 §4.1.1.11).
     UnknownParameter,
@@ -107,13 +106,14 @@ impl SyntaxError {
 
 impl Command {
     /// Reads a line without its line end. Verbs and keywords are known in any case, and white space at the
-    /// end is overlooked (RFC 5321 §2.4, §4.1.1).
+    /// end is overlooked (RFC 5321 §2.4, §4.1.1). `smtputf8`: the transaction under way began with that parameter, so
+    /// `RCPT` may name an address in UTF-8.
     ///
     /// # Errors
     /// A [`SyntaxError`], which says what to answer.
-    pub fn parse(line: &[u8]) -> Result<Self, SyntaxError> {
-        let Some(line) = as_ascii(line) else {
-            return Err(non_ascii(line));
+    pub fn parse(line: &[u8], smtputf8: bool) -> Result<Self, SyntaxError> {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return Err(not_utf8(line));
         };
         let line = line.trim_ascii_end();
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
@@ -130,44 +130,38 @@ impl Command {
                 .map(command)
                 .ok_or(SyntaxError::Arguments)
         };
-        match verb.to_ascii_uppercase().as_str() {
-            "HELO" => named(Self::Helo),
-            "EHLO" => named(Self::Ehlo),
-            "LHLO" => named(Self::Lhlo),
+        let verb = verb.to_ascii_uppercase();
+        match verb.as_str() {
             "MAIL" => mail(argument),
-            "RCPT" => rcpt(argument),
-            "DATA" => alone(Self::Data),
-            "BDAT" => bdat(argument),
-            "RSET" => alone(Self::Rset),
+            "RCPT" => rcpt(argument, smtputf8),
             "VRFY" if argument.is_empty() => Err(SyntaxError::Arguments),
             "VRFY" => Ok(Self::Vrfy),
             "EXPN" => Ok(Self::Expn),
+            "BDAT" => bdat(argument),
+            // Whatever was meant, octets of content may follow.
+            verb if verb.starts_with("BDAT") => Err(SyntaxError::ChunkSize),
+            _ if !line.is_ascii() => Err(SyntaxError::NotText),
+            "HELO" => named(Self::Helo),
+            "EHLO" => named(Self::Ehlo),
+            "LHLO" => named(Self::Lhlo),
+            "DATA" => alone(Self::Data),
+            "RSET" => alone(Self::Rset),
             "HELP" => Ok(Self::Help),
             "NOOP" => Ok(Self::Noop),
             "QUIT" => alone(Self::Quit),
             "STARTTLS" => alone(Self::StartTls),
-            // Whatever was meant, octets of content may follow.
-            verb if verb.starts_with("BDAT") => Err(SyntaxError::ChunkSize),
             _ => Err(SyntaxError::Unrecognised),
         }
     }
 }
 
-fn as_ascii(line: &[u8]) -> Option<&str> {
-    std::str::from_utf8(line).ok().filter(|text| text.is_ascii())
-}
-
-fn non_ascii(line: &[u8]) -> SyntaxError {
-    let verb = line.get(..5).unwrap_or_default();
-    if verb.eq_ignore_ascii_case(b"MAIL ") || verb.eq_ignore_ascii_case(b"RCPT ") {
-        SyntaxError::NonAsciiAddress
-    } else if verb
-        .get(..4)
-        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
-    {
-        SyntaxError::ChunkSize
-    } else {
-        SyntaxError::NotText
+fn not_utf8(line: &[u8]) -> SyntaxError {
+    let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+    match verb.as_slice() {
+        b"MAIL" => SyntaxError::Sender,
+        b"RCPT" => SyntaxError::Recipient,
+        b"BDAT" => SyntaxError::ChunkSize,
+        _ => SyntaxError::NotText,
     }
 }
 
@@ -186,25 +180,26 @@ fn bdat(argument: &str) -> Result<Command, SyntaxError> {
 
 fn mail(argument: &str) -> Result<Command, SyntaxError> {
     let (path, parameters) = path_and_parameters(argument, "FROM:").ok_or(SyntaxError::Sender)?;
-    let reverse_path = ReversePath::parse(path).map_err(|error| of_path(error, SyntaxError::Sender))?;
-    Ok(Command::Mail(reverse_path, MailParameters::parse(parameters)?))
-}
-
-fn rcpt(argument: &str) -> Result<Command, SyntaxError> {
-    let (path, parameters) = path_and_parameters(argument, "TO:").ok_or(SyntaxError::Recipient)?;
-    let forward_path = ForwardPath::parse(path).map_err(|error| of_path(error, SyntaxError::Recipient))?;
-    // No extension we offer has a parameter for RCPT.
-    if parameters.is_empty() {
-        Ok(Command::Rcpt(forward_path))
+    let reverse_path = ReversePath::parse(path).map_err(|_| SyntaxError::Sender)?;
+    let parameters = MailParameters::parse(parameters)?;
+    if path.is_ascii() || parameters.smtputf8 {
+        Ok(Command::Mail(reverse_path, parameters))
     } else {
-        Err(SyntaxError::UnknownParameter)
+        Err(SyntaxError::NonAsciiAddress)
     }
 }
 
-fn of_path(error: AddressError, otherwise: SyntaxError) -> SyntaxError {
-    match error {
-        AddressError::NonAscii => SyntaxError::NonAsciiAddress,
-        AddressError::Syntax | AddressError::TooLong | AddressError::AddressLiteral => otherwise,
+fn rcpt(argument: &str, smtputf8: bool) -> Result<Command, SyntaxError> {
+    let (path, parameters) = path_and_parameters(argument, "TO:").ok_or(SyntaxError::Recipient)?;
+    let forward_path = ForwardPath::parse(path).map_err(|_| SyntaxError::Recipient)?;
+    // No extension we offer has a parameter for RCPT.
+    if !parameters.is_empty() {
+        return Err(SyntaxError::UnknownParameter);
+    }
+    if path.is_ascii() || smtputf8 {
+        Ok(Command::Rcpt(forward_path))
+    } else {
+        Err(SyntaxError::NonAsciiAddress)
     }
 }
 
@@ -265,6 +260,7 @@ mod tests {
             MailParameters {
                 declared_octets,
                 body,
+                smtputf8: false,
             },
         )
     }
@@ -338,7 +334,7 @@ mod tests {
             ("QUIT\t", Command::Quit),
             ("StartTLS", Command::StartTls),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
+            assert_eq!(Command::parse(line.as_bytes(), false), Ok(command), "{line}");
         }
     }
 
@@ -382,6 +378,12 @@ mod tests {
             ("MAIL FROM:<a b@c>", Sender),
             ("MAIL FROM:<a@b>SIZE=1", Sender),
             ("MAIL FROM:<ä@b>", NonAsciiAddress),
+            ("MAIL FROM:<a@ä>", NonAsciiAddress),
+            ("MAIL FROM:<ä b@c> SMTPUTF8", Sender),
+            ("MAIL FROM:<a@b> SMTPUTF8=", Arguments),
+            ("MAIL FROM:<a@b> SMTPUTF8=yes", Arguments),
+            ("MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8", Arguments),
+            ("MAIL FROM:<a@b> SMTPÜTF8", UnknownParameter),
             ("MAIL FROM:<a@b> SIZE=", Arguments),
             ("MAIL FROM:<a@b> SIZE=-1", Arguments),
             ("MAIL FROM:<a@b> SIZE=+1", Arguments),
@@ -389,7 +391,6 @@ mod tests {
             ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Arguments),
             ("MAIL FROM:<a@b> BODY=7BIT BODY=8BITMIME", Arguments),
             ("MAIL FROM:<a@b> BODY=BINARYMIME", UnknownParameter),
-            ("MAIL FROM:<a@b> SMTPUTF8", UnknownParameter),
             ("MAIL FROM:<a@b> AUTH=<>", UnknownParameter),
             ("RCPT", Recipient),
             ("RCPT TO:<>", Recipient),
@@ -398,7 +399,42 @@ mod tests {
             ("RCPT TO:<ann@exämple.org>", NonAsciiAddress),
             ("RCPT TO:<ann@example.org> NOTIFY=NEVER", UnknownParameter),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Err(error), "{line:?}");
+            assert_eq!(Command::parse(line.as_bytes(), false), Err(error), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_utf8_needs_its_parameter() {
+        let sender = ReversePath::parse("\u{e4}@b\u{fc}cher.example").unwrap();
+        let parameters = MailParameters {
+            smtputf8: true,
+            ..MailParameters::default()
+        };
+        let line = "MAIL FROM:<\u{e4}@b\u{fc}cher.example> smtputf8";
+        let mail = Command::Mail(sender, parameters);
+        assert_eq!(Command::parse(line.as_bytes(), false), Ok(mail));
+        for (line, address) in [
+            ("RCPT TO:<A\u{308}@example.org>", "\u{e4}@example.org"),
+            ("RCPT TO:<ann@b\u{fc}cher.example>", "ann@xn--bcher-kva.example"),
+        ] {
+            let refused = Err(SyntaxError::NonAsciiAddress);
+            assert_eq!(Command::parse(line.as_bytes(), false), refused, "{line}");
+            assert_eq!(
+                Command::parse(line.as_bytes(), true),
+                Ok(rcpt_to(address)),
+                "{line}"
+            );
+        }
+        for (line, error) in [
+            (&b"MAIL FROM:<\xff@b> SMTPUTF8"[..], SyntaxError::Sender),
+            (b"RCPT TO:<\xff@b>", SyntaxError::Recipient),
+            (b"NOOP \xff", SyntaxError::NotText),
+            (b"BDAT 1\xff", SyntaxError::ChunkSize),
+        ] {
+            assert_eq!(Command::parse(line, true), Err(error), "{}", line.escape_ascii());
+        }
+        for line in ["VRFY \u{e4}nn", "VRFY \u{e4}nn SMTPUTF8"] {
+            assert_eq!(Command::parse(line.as_bytes(), false), Ok(Command::Vrfy));
         }
     }
 
@@ -410,7 +446,7 @@ mod tests {
 
     fn any_command() -> impl Strategy<Value = Command> {
         let address =
-            ("[ -~]{1,30}", "[a-z0-9]{1,9}(\\.[a-z]{1,9}){0,2}").prop_map(|(local_part, domain)| {
+            ("[ -~äÖ]{1,20}", "[a-z0-9]{1,9}(\\.[a-zä]{1,9}){0,2}").prop_map(|(local_part, domain)| {
                 Address::new(&local_part, Domain::parse(&domain).unwrap()).unwrap()
             });
         let body = prop_oneof![Just(BodyKind::SevenBit), Just(BodyKind::EightBitMime)];
@@ -418,6 +454,7 @@ mod tests {
             (proptest::option::of(any::<u64>()), body).prop_map(|(declared_octets, body)| MailParameters {
                 declared_octets,
                 body,
+                smtputf8: true,
             });
         let reverse_path = prop_oneof![
             Just(ReversePath::null()),
@@ -456,13 +493,13 @@ mod tests {
     proptest! {
         #[test]
         fn reading_what_was_written_gives_the_same_command(command in any_command()) {
-            prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
+            prop_assert_eq!(Command::parse(command.to_string().as_bytes(), true), Ok(command));
         }
 
         #[test]
         fn any_line_gets_an_answer(line in proptest::collection::vec(any::<u8>(), 0..60)) {
-            if let Ok(command) = Command::parse(&line) {
-                prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
+            if let Ok(command) = Command::parse(&line, true) {
+                prop_assert_eq!(Command::parse(command.to_string().as_bytes(), true), Ok(command));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The parameters of `MAIL` (RFC 5321 §4.1.1.11).
 
 use std::fmt;
+use std::mem;
 
 use crate::command::SyntaxError;
 
@@ -22,6 +23,8 @@ pub struct MailParameters {
     pub declared_octets: Option<u64>,
     /// `BODY=`.
     pub body: BodyKind,
+    /// `SMTPUTF8`: addresses and header fields may be in UTF-8 (RFC 6531 §3.4).
+    pub smtputf8: bool,
 }
 
 impl MailParameters {
@@ -30,11 +33,19 @@ impl MailParameters {
         let mut parameters = Self::default();
         let mut body = None;
         for parameter in text.split_ascii_whitespace() {
-            let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            // A parameter that comes twice contradicts itself.
+            let (keyword, value) = match parameter.split_once('=') {
+                Some((keyword, value)) => (keyword, Some(value)),
+                None => (parameter, None),
+            };
+            // A parameter that comes twice contradicts itself; SMTPUTF8 has no value.
             let once = match keyword.to_ascii_uppercase().as_str() {
-                "SIZE" => parameters.declared_octets.replace(octets(value)?).is_none(),
-                "BODY" => body.replace(body_kind(value)?).is_none(),
+                "SIZE" => {
+                    let octets = octets(value.unwrap_or_default())?;
+                    parameters.declared_octets.replace(octets).is_none()
+                }
+                "BODY" => body.replace(body_kind(value.unwrap_or_default())?).is_none(),
+                "SMTPUTF8" if value.is_none() => !mem::replace(&mut parameters.smtputf8, true),
+                "SMTPUTF8" => false,
                 _ => return Err(SyntaxError::UnknownParameter),
             };
             if !once {
@@ -54,6 +65,9 @@ impl fmt::Display for MailParameters {
         }
         if self.body == BodyKind::EightBitMime {
             f.write_str(" BODY=8BITMIME")?;
+        }
+        if self.smtputf8 {
+            f.write_str(" SMTPUTF8")?;
         }
         Ok(())
     }

@@ -243,8 +243,12 @@ pub(crate) const NOT_IMPLEMENTED: Reply = Reply::new(502, "5.5.1", "command not 
 pub(crate) const BAD_ARGUMENTS: Reply = Reply::new(501, "5.5.4", "syntax error in parameters");
 pub(crate) const BAD_SENDER: Reply = Reply::new(501, "5.1.7", "bad sender address syntax");
 pub(crate) const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "bad recipient address syntax");
-/// RFC 6531 §3.5, as a server without SMTPUTF8 may say it too.
-pub(crate) const NON_ASCII_ADDRESS: Reply = Reply::new(553, "5.6.7", "only ASCII addresses are supported");
+/// RFC 6531 §3.5.
+pub(crate) const NON_ASCII_ADDRESS: Reply = Reply::new(
+    553,
+    "5.6.7",
+    "an address that is not ASCII needs MAIL with SMTPUTF8",
+);
 pub(crate) const UNKNOWN_PARAMETER: Reply =
     Reply::new(555, "5.5.4", "parameter not recognised or implemented");
 

@@ -158,7 +158,11 @@ impl Session {
         let Frame::Line(line) = frame else {
             return self.bad_command(reply::LINE_TOO_LONG);
         };
-        match Command::parse(&line) {
+        let smtputf8 = match &self.state {
+            State::Transaction(transaction) => transaction.parameters.smtputf8,
+            _ => false,
+        };
+        match Command::parse(&line, smtputf8) {
             Ok(command) => self.obey(command),
             Err(SyntaxError::ChunkSize) => self.close(reply::unreadable_chunk(&self.options.hostname)),
             Err(SyntaxError::ChunkEnd(octets)) => self.skip_chunk(octets, reply::BAD_ARGUMENTS.into()),
@@ -252,6 +256,7 @@ impl Session {
             format!("SIZE {}", self.options.size_octets_max).into(),
             "8BITMIME".into(),
             "CHUNKING".into(),
+            "SMTPUTF8".into(),
             "ENHANCEDSTATUSCODES".into(),
         ];
         if self.options.starttls && self.security == Security::Plain {

@@ -283,6 +283,29 @@ async fn only_local_recipients_are_taken() {
 }
 
 #[actix::test]
+async fn a_stored_message_says_that_it_came_with_smtputf8() {
+    let world = World::start(Knobs::default()).await;
+    for (parameter, word, said) in [(" SMTPUTF8", "UTF8LMTP", true), ("", "LMTP", false)] {
+        let mut client = world.lmtp().await;
+        client
+            .send(&format!(
+                "MAIL FROM:<{word}@elsewhere.example>{parameter}\r\nRCPT TO:<ann@example.org>\r\nBDAT 2 LAST\r\n\r\n"
+            ))
+            .await;
+        for code in ["250", "250", "250 2.0.0 delivered"] {
+            client.expect(code).await;
+        }
+        let mut client = world.logged_in("ann").await;
+        client.send("RETR 1\r\nDELE 1\r\nQUIT\r\n").await;
+        let stored = client.multi_line().await.join("\r\n");
+        assert!(stored.contains(&format!(" with {word}\r\n")), "{stored}");
+        assert_eq!(mailhorn_smtp::trace::came_with_smtputf8(stored.as_bytes()), said);
+        client.expect("+OK").await;
+        client.expect("+OK").await;
+    }
+}
+
+#[actix::test]
 async fn smtp_answers_once_for_all_and_451_when_the_outcome_is_unknown() {
     let world = World::start(Knobs::default()).await;
     let mut client = smtp(&world).await;

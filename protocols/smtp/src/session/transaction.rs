@@ -16,7 +16,7 @@ use crate::turn::{Ask, DeliveryVerdict, Envelope, Step};
 #[derive(Debug)]
 pub(super) struct Transaction {
     reverse_path: ReversePath,
-    parameters: MailParameters,
+    pub(super) parameters: MailParameters,
     pub(super) recipients: Vec<Address>,
 }
 
@@ -32,7 +32,7 @@ impl Transaction {
                 hello: client.hello,
                 tls: security == Security::Tls,
                 authenticated: false,
-                smtputf8: false,
+                smtputf8: self.parameters.smtputf8,
             },
         }
     }

@@ -271,6 +271,7 @@ fn between_chunks_nothing_but_bdat_goes_on_with_the_message_and_rset_drops_it() 
         S: 250-SIZE 1000
         S: 250-8BITMIME
         S: 250-CHUNKING
+        S: 250-SMTPUTF8
         S: 250 ENHANCEDSTATUSCODES
         C: BDAT 10 LAST
         > skip 10

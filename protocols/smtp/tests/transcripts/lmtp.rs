@@ -196,6 +196,7 @@ fn tls_is_named_in_the_trace() {
             S: 250-SIZE 1000
             S: 250-8BITMIME
             S: 250-CHUNKING
+            S: 250-SMTPUTF8
             S: 250 ENHANCEDSTATUSCODES
             C: MAIL FROM:<>
             S: 250 2.1.0 sender ok

@@ -6,3 +6,4 @@ mod lmtp;
 mod rfc;
 mod script;
 mod smtp;
+mod utf8;

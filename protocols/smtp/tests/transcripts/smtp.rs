@@ -25,6 +25,7 @@ fn a_message_goes_to_all_its_recipients_and_the_next_one_begins_afresh() {
         S: 250-SIZE 1000
         S: 250-8BITMIME
         S: 250-CHUNKING
+        S: 250-SMTPUTF8
         S: 250 ENHANCEDSTATUSCODES
         C: MAIL FROM:<Bob@Example.net> SIZE=500 BODY=8BITMIME
         S: 250 2.1.0 sender ok
@@ -258,6 +259,7 @@ fn commands_out_of_sequence_are_answered_with_503() {
         S: 250-SIZE 1000
         S: 250-8BITMIME
         S: 250-CHUNKING
+        S: 250-SMTPUTF8
         S: 250 ENHANCEDSTATUSCODES
         C: RCPT TO:<ann@example.org>
         S: 503 5.5.1 MAIL first
@@ -293,6 +295,7 @@ fn rset_and_ehlo_end_a_transaction_and_noop_help_vrfy_do_not() {
         S: 250-SIZE 1000
         S: 250-8BITMIME
         S: 250-CHUNKING
+        S: 250-SMTPUTF8
         S: 250 ENHANCEDSTATUSCODES
         C: MAIL FROM:<bob@example.net>
         S: 250 2.1.0 sender ok
@@ -322,6 +325,7 @@ fn rset_and_ehlo_end_a_transaction_and_noop_help_vrfy_do_not() {
         S: 250-SIZE 1000
         S: 250-8BITMIME
         S: 250-CHUNKING
+        S: 250-SMTPUTF8
         S: 250 ENHANCEDSTATUSCODES
         C: DATA
         S: 503 5.5.1 MAIL first
@@ -331,39 +335,39 @@ fn rset_and_ehlo_end_a_transaction_and_noop_help_vrfy_do_not() {
 #[test]
 fn what_is_not_understood_costs_one_reply() {
     introduced(expect![[r#"
-            C: XYZZY
-            S: 500 5.5.1 command not recognised
-            C: LHLO c
-            S: 500 5.5.1 command not recognised
-            C: AUTH PLAIN
-            S: 500 5.5.1 command not recognised
-            C: EXPN staff
-            S: 502 5.5.1 command not implemented
-            C: NOOP ü
-            S: 500 5.5.2 commands are ASCII
-            {endless line}
-            S: 500 5.5.2 line too long
-            C: HELO
-            S: 501 5.5.4 syntax error in parameters
-            C: DATA now
-            S: 501 5.5.4 syntax error in parameters
-            C: MAIL FROM:bob@example.net
-            S: 501 5.1.7 bad sender address syntax
-            C: MAIL FROM:<büb@example.net>
-            S: 553 5.6.7 only ASCII addresses are supported
-            C: MAIL FROM:<bob@example.net> SMTPUTF8
-            S: 555 5.5.4 parameter not recognised or implemented
-            C: MAIL FROM:<bob@example.net> SIZE=many
-            S: 501 5.5.4 syntax error in parameters
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: RCPT TO:<ann>
-            S: 501 5.1.3 bad recipient address syntax
-            C: RCPT TO:<änn@example.org>
-            S: 553 5.6.7 only ASCII addresses are supported
-            C: NOOP
-            S: 250 2.0.0 ok
-        "#]]);
+        C: XYZZY
+        S: 500 5.5.1 command not recognised
+        C: LHLO c
+        S: 500 5.5.1 command not recognised
+        C: AUTH PLAIN
+        S: 500 5.5.1 command not recognised
+        C: EXPN staff
+        S: 502 5.5.1 command not implemented
+        C: NOOP ü
+        S: 500 5.5.2 commands are ASCII
+        {endless line}
+        S: 500 5.5.2 line too long
+        C: HELO
+        S: 501 5.5.4 syntax error in parameters
+        C: DATA now
+        S: 501 5.5.4 syntax error in parameters
+        C: MAIL FROM:bob@example.net
+        S: 501 5.1.7 bad sender address syntax
+        C: MAIL FROM:<büb@example.net>
+        S: 553 5.6.7 an address that is not ASCII needs MAIL with SMTPUTF8
+        C: MAIL FROM:<bob@example.net> FANCY
+        S: 555 5.5.4 parameter not recognised or implemented
+        C: MAIL FROM:<bob@example.net> SIZE=many
+        S: 501 5.5.4 syntax error in parameters
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: RCPT TO:<ann>
+        S: 501 5.1.3 bad recipient address syntax
+        C: RCPT TO:<änn@example.org>
+        S: 553 5.6.7 an address that is not ASCII needs MAIL with SMTPUTF8
+        C: NOOP
+        S: 250 2.0.0 ok
+    "#]]);
 }
 
 #[test]
@@ -408,6 +412,7 @@ fn recipients_that_are_too_many_are_left_for_another_transaction() {
             S: 250-SIZE 1000
             S: 250-8BITMIME
             S: 250-CHUNKING
+            S: 250-SMTPUTF8
             S: 250 ENHANCEDSTATUSCODES
             C: MAIL FROM:<bob@example.net>
             S: 250 2.1.0 sender ok
@@ -448,6 +453,7 @@ fn starttls_forgets_all_that_was_said_before() {
             S: 250-SIZE 1000
             S: 250-8BITMIME
             S: 250-CHUNKING
+            S: 250-SMTPUTF8
             S: 250-ENHANCEDSTATUSCODES
             S: 250 STARTTLS
             C: MAIL FROM:<bob@example.net>
@@ -464,6 +470,7 @@ fn starttls_forgets_all_that_was_said_before() {
             S: 250-SIZE 1000
             S: 250-8BITMIME
             S: 250-CHUNKING
+            S: 250-SMTPUTF8
             S: 250 ENHANCEDSTATUSCODES
             C: STARTTLS
             S: 503 5.5.1 TLS is on already
