@@ -143,7 +143,8 @@ section!(
 );
 
 section!(
-    /// Mail comes in by LMTP (RFC 2033), from a mail server that took it before.
+    /// Mail comes in by LMTP (RFC 2033), from a mail server that took it before. That one must not add `Delivered-To`: it
+    /// says where mail was delivered already, and to bring it there again is a loop, answered with 554.
     Lmtp {
         /// Addresses to listen on. An empty list: LMTP is off.
         listen: Vec<SocketAddr> = "127.0.0.1:2424";

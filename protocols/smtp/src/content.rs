@@ -10,7 +10,7 @@ pub enum DataEnd {
     BareLineEnd,
     /// The content is larger than allowed (RFC 1870 §6.3): `552 5.3.4`.
     TooLarge,
-    /// It has passed too many hosts (RFC 5321 §6.3), see [`crate::HopCounter`]: `554 5.4.6`.
+    /// It has passed too many hosts (RFC 5321 §6.3), see [`crate::LoopWatch`]: `554 5.4.6`.
     TooManyHops,
     /// There was no room for the content: `452 4.3.1`.
     InsufficientStorage,

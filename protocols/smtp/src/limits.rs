@@ -33,6 +33,6 @@ pub const REFUSED_CHUNK_SIZES_MAX: u64 = 4;
 /// Commands of a session that may be wrong before it ends with `421`, unless configured.
 pub const BAD_COMMANDS_MAX_DEFAULT: u32 = 20;
 
-/// `Received` fields a message may have before it counts as running in a circle. RFC 5321 §6.3 asks for a
+/// `Received` fields, and `Delivered-To` fields, that a message may have before it counts as running in a circle. RFC 5321 §6.3 asks for a
 /// threshold of at least 100.
 pub const HOPS_MAX: u32 = 100;

@@ -234,6 +234,7 @@ pub(crate) const BARE_LINE_END: Reply = Reply::new(
     "5.6.0",
     "lines must end in CRLF, CR and LF may not stand alone",
 );
+pub(crate) const LOOPING: Reply = Reply::new(554, "5.4.6", "this mailbox has had the message, mail loop");
 pub(crate) const TOO_MANY_HOPS: Reply = Reply::new(554, "5.4.6", "too many Received fields, mail loop");
 
 pub(crate) const UNRECOGNISED: Reply = Reply::new(500, "5.5.1", "command not recognised");

@@ -92,6 +92,8 @@ pub enum DeliveryVerdict {
     OverQuota,
     /// The user was removed after `RCPT`: `550 5.1.1`.
     NoSuchUser,
+    /// The mailbox has had it before ([`crate::LoopWatch::was_delivered_to`]): `554 5.4.6`.
+    Looping,
     /// The node has no room: `452 4.3.1`.
     InsufficientStorage,
     /// It could not be delivered now, or it is unknown whether it was: `451 4.3.0`. The client tries again.
@@ -105,6 +107,7 @@ impl DeliveryVerdict {
             Self::MailboxFull => reply::MAILBOX_FULL,
             Self::OverQuota => reply::OVER_QUOTA,
             Self::NoSuchUser => reply::NO_SUCH_USER,
+            Self::Looping => reply::LOOPING,
             Self::InsufficientStorage => reply::NO_STORAGE,
             Self::Unavailable => reply::UNAVAILABLE,
         }

@@ -122,6 +122,7 @@ fn delivery_verdict(name: &str) -> DeliveryVerdict {
         "delivered" => DeliveryVerdict::Delivered,
         "full" => DeliveryVerdict::MailboxFull,
         "quota" => DeliveryVerdict::OverQuota,
+        "looping" => DeliveryVerdict::Looping,
         "gone" => DeliveryVerdict::NoSuchUser,
         "no storage" => DeliveryVerdict::InsufficientStorage,
         "unknown" => DeliveryVerdict::Unavailable,

@@ -173,6 +173,10 @@ fn one_reply_speaks_for_all_recipients_and_says_250_only_if_all_have_it() {
             "gone, quota",
             "S: 451 4.3.0 temporarily unavailable, try again later",
         ),
+        (
+            "looping, looping",
+            "S: 554 5.4.6 this mailbox has had the message, mail loop",
+        ),
         ("gone, gone", "S: 550 5.1.1 no such user here"),
         (
             "quota, quota",
