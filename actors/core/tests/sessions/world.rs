@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
-use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
+use mailhorn_core::auth::{AllowPlaintext, Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions};
@@ -17,7 +17,7 @@ use mailhorn_core::mailbox::{
 };
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
-use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::pop3_session::{Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
