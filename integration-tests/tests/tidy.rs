@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "mailhorn-smtp",
-        &["mailhorn-lines"],
+        &["mailhorn-lines", "mailhorn-sasl"],
         &["tokio", "actix", "fjall", "redis"],
     ),
     ("mailhorn-events", &[], &["tokio", "actix", "fjall", "redis"]),

@@ -5,24 +5,30 @@
 //! the client tries again, and a retry whose first try was stored is known ([`crate::delivery`]).
 
 mod content;
+mod log_in;
+mod replies;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use mailhorn_lines::{Frame, Framer};
+use ipnet::IpNet;
+use mailhorn_lines::Framer;
 use mailhorn_ports::{Account, Directory, Ids, MailStore};
 use mailhorn_smtp::{
-    Address, Answer, Ask, Limit, Options, Protocol, RecipientVerdict, Replies, Reply, Security, Session,
-    Step, limits,
+    Address, Answer, Ask, Options, Peer, Protocol, RecipientVerdict, Security, Session, Step,
 };
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
 use self::content::Receiving;
+use self::log_in::LogIn;
+pub use self::replies::refusal;
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::ConnectionPermit;
+use crate::auth::{AllowPlaintext, Authenticator};
 use crate::delivery::Notes;
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
@@ -48,6 +54,10 @@ pub struct TransferOptions {
     pub write_stall: Duration,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
+    /// When a password may be sent in clear.
+    pub allow_plaintext: AllowPlaintext,
+    /// Peers that may send with any address (`smtp.local_senders`).
+    pub trusted_networks: Vec<IpNet>,
     /// Whether notes of deliveries are kept at all (`smtp.duplicate_window` is not 0).
     pub notes: bool,
 }
@@ -57,10 +67,12 @@ pub struct TransferOptions {
 pub struct TransferDeps {
     /// Limits and time-outs.
     pub options: TransferOptions,
-    /// TLS, for STARTTLS; `None` where it is not offered.
+    /// TLS, for STARTTLS and for the port that begins with it; `None` where it is not offered.
     pub tls: Option<Arc<ServerConfig>>,
     /// Octets.
     pub store: Arc<dyn MailStore>,
+    /// Passwords.
+    pub auth: Arc<Authenticator>,
     /// Recipients.
     pub directory: Arc<dyn Directory>,
     /// Whether mail fits; `None` where quotas are switched off.
@@ -83,6 +95,20 @@ impl TransferDeps {
         self.options.session.protocol == Protocol::Lmtp
     }
 
+    /// What is known of a client from its address alone.
+    async fn peer(&self, peer: IpAddr, security: Security) -> Peer {
+        let options = &self.options;
+        Peer {
+            security,
+            plaintext_log_in: options.allow_plaintext.allows(peer),
+            scram: options.session.auth && self.auth.scram_offered().await,
+            trusted: options
+                .trusted_networks
+                .iter()
+                .any(|network| network.contains(&peer)),
+        }
+    }
+
     /// The protocol's name in logs and metrics.
     fn protocol(&self) -> &'static str {
         match self.options.session.protocol {
@@ -95,15 +121,26 @@ impl TransferDeps {
 /// One session.
 #[derive(Debug)]
 pub struct TransferSession {
-    begin: Option<(Accepted, Arc<TransferDeps>)>,
+    begin: Option<Box<Begin>>,
+}
+
+#[derive(Debug)]
+struct Begin {
+    accepted: Accepted,
+    deps: Arc<TransferDeps>,
+    security: Security,
 }
 
 impl TransferSession {
-    /// A session for a connection that was accepted.
+    /// A session for a connection that was accepted. With [`Security::Tls`] TLS begins at once (RFC 8314 §3.3).
     #[must_use]
-    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>) -> Self {
+    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>, security: Security) -> Self {
         Self {
-            begin: Some((accepted, deps)),
+            begin: Some(Box::new(Begin {
+                accepted,
+                deps,
+                security,
+            })),
         }
     }
 }
@@ -112,17 +149,15 @@ impl Actor for TransferSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((accepted, deps)) = self.begin.take() else {
+        let Some(begin) = self.begin.take() else {
             return ctx.stop();
         };
-        match Conversation::begin(accepted, deps) {
-            // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
-            Ok(conversation) => ctx.wait(conversation.run().into_actor(self).map(|(), _, ctx| ctx.stop())),
-            Err(error) => {
-                tracing::debug!(%error, "a connection was gone before it began");
-                ctx.stop();
-            }
-        }
+        // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
+        ctx.wait(
+            Conversation::hold(begin)
+                .into_actor(self)
+                .map(|(), _, ctx| ctx.stop()),
+        );
     }
 }
 
@@ -140,6 +175,7 @@ struct Conversation {
     session: Session,
     /// The accounts of the recipients that were accepted in this transaction.
     accepted: Vec<(Address, Arc<Account>)>,
+    log_in: LogIn,
     /// The message that is coming in.
     receiving: Option<Box<Receiving>>,
     /// Notes of what was answered `250`, until something shows that the reply was read.
@@ -151,14 +187,33 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn begin(accepted: Accepted, deps: Arc<TransferDeps>) -> io::Result<Box<Self>> {
+    /// The whole conversation. Its rare and large parts are boxed where they are called, so that what waits for the
+    /// next command is small.
+    async fn hold(begin: Box<Begin>) {
+        let security = begin.security;
+        match Box::pin(Self::begin(*begin)).await {
+            Ok(conversation) => conversation.run(security).await,
+            Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
+        }
+    }
+
+    async fn begin(
+        Begin {
+            accepted,
+            deps,
+            security,
+        }: Begin,
+    ) -> io::Result<Box<Self>> {
         let connection = Connection::new(accepted.socket, accepted.peer)?;
+        let peer = deps.peer(connection.peer(), security).await;
+        let session = Session::new(Arc::clone(&deps.options.session), peer);
         Ok(Box::new(Self {
-            session: Session::new(Arc::clone(&deps.options.session), Security::Plain),
+            framer: Framer::new(session.line_octets_max()),
+            session,
             connection,
-            framer: Framer::new(limits::COMMAND_LINE_OCTETS_MAX),
             out: Vec::new(),
             accepted: Vec::new(),
+            log_in: LogIn::default(),
             receiving: None,
             unread: Notes::new(deps.log.clone()),
             alive: deps.kind.born(),
@@ -169,8 +224,8 @@ impl Conversation {
         }))
     }
 
-    async fn run(mut self: Box<Self>) {
-        let ended = self.talk().await;
+    async fn run(mut self: Box<Self>, security: Security) {
+        let ended = self.talk(security).await;
         self.unread.keep();
         match ended {
             Ok(()) => Box::pin(self.connection.close(CLOSE_DEADLINE)).await,
@@ -181,14 +236,18 @@ impl Conversation {
         }
     }
 
-    async fn talk(&mut self) -> io::Result<()> {
+    async fn talk(&mut self, security: Security) -> io::Result<()> {
+        if security == Security::Tls {
+            self.start_tls().await?;
+        }
         let greeting = self.session.greeting();
         greeting.encode(&mut self.out);
         loop {
+            self.framer.set_limit(self.session.line_octets_max());
             let step = match self.framer.next_frame() {
                 Some(frame) => {
                     let begun = Instant::now();
-                    let verb = verb(&frame);
+                    let verb = self.verb(&frame);
                     let step = self.session.command(frame);
                     let next = self.perform(step, verb).await?;
                     self.deps.kind.handled(1, begun);
@@ -248,6 +307,31 @@ impl Conversation {
         }
     }
 
+    async fn ask(&mut self, ask: Ask) -> io::Result<Answer> {
+        Ok(match ask {
+            Ask::Recipient {
+                address,
+                declared_octets,
+            } => Answer::Recipient(self.recipient(address, declared_octets).await),
+            Ask::Sender { address } => Answer::Sender(self.sender(&address).await),
+            Ask::Deliver => {
+                let verdicts = self.deliver().await;
+                // What came in with the message can't be an answer to our reply.
+                let framer = &mut self.framer;
+                self.connection.read_ready(|octets| framer.push(octets)).await?;
+                Answer::Delivered(verdicts)
+            }
+            Ask::LogIn { user, password } => {
+                // It may take long; what was answered before it must not wait for it.
+                self.flush().await?;
+                self.password(&user, &password).await
+            }
+            Ask::ScramKeys { user } => self.scram_keys(&user).await,
+            Ask::ScramRefused { .. } => self.scram_refused().await,
+            Ask::ScramLogIn { .. } => self.scram_verified().await,
+        })
+    }
+
     fn idle_for_too_long(&mut self) -> Step {
         self.deps.metrics.limit(match self.deps.options.session.protocol {
             Protocol::Smtp => "smtp.idle_timeout",
@@ -259,19 +343,9 @@ impl Conversation {
     async fn perform(&mut self, mut step: Step, verb: &'static str) -> io::Result<Next> {
         loop {
             step = match step {
-                Step::Ask(Ask::Recipient {
-                    address,
-                    declared_octets,
-                }) => {
-                    let verdict = Box::pin(self.recipient(address, declared_octets)).await;
-                    self.session.answer(Answer::Recipient(verdict))
-                }
-                Step::Ask(Ask::Deliver) => {
-                    let verdicts = Box::pin(self.deliver()).await;
-                    // What came in with the message can't be an answer to our reply.
-                    let framer = &mut self.framer;
-                    self.connection.read_ready(|octets| framer.push(octets)).await?;
-                    self.session.answer(Answer::Delivered(verdicts))
+                Step::Ask(ask) => {
+                    let answer = Box::pin(self.ask(ask)).await?;
+                    self.session.answer(answer)
                 }
                 Step::Reply(replies) => {
                     self.reply(&replies, verb);
@@ -371,28 +445,6 @@ impl Conversation {
         verdict
     }
 
-    fn reply(&mut self, replies: &Replies, verb: &'static str) {
-        for reply in replies.iter() {
-            let result = match reply.code() {
-                ..400 => "ok",
-                400..500 => "temporary",
-                500.. => "refused",
-            };
-            tracing::trace!(
-                session = self.alive.number(),
-                protocol = self.deps.protocol(),
-                verb,
-                reply = reply.code(),
-                "command"
-            );
-            self.deps.metrics.command(self.deps.protocol(), verb, result);
-        }
-        if let Some(limit) = replies.iter().find_map(Reply::limit) {
-            self.deps.metrics.limit(setting(limit));
-        }
-        replies.encode(&mut self.out);
-    }
-
     async fn flush(&mut self) -> io::Result<()> {
         self.connection
             .write(&mut self.out, self.deps.options.write_stall)
@@ -404,35 +456,4 @@ enum Fill {
     Octets,
     Gone,
     End(Step),
-}
-
-/// What is told to a connection that may not come in.
-#[must_use]
-pub fn refusal(options: &Options) -> Vec<u8> {
-    let mut octets = Vec::new();
-    mailhorn_smtp::too_many_connections(&options.hostname).encode(&mut octets);
-    octets
-}
-
-/// The setting of a limit that was reached: of SMTP, and LMTP has it too.
-fn setting(limit: Limit) -> &'static str {
-    match limit {
-        Limit::MessageSize => "smtp.max_message_size",
-        Limit::Recipients => "smtp.max_recipients",
-        Limit::BadCommands => "smtp.max_bad_commands",
-    }
-}
-
-/// The command's verb for the metric: one of a known set, so that a client can't make up new ones.
-fn verb(frame: &Frame) -> &'static str {
-    const VERBS: [&str; 14] = [
-        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "EXPN",
-        "HELP", "STARTTLS",
-    ];
-    let Frame::Line(line) = frame else { return "other" };
-    let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();
-    VERBS
-        .into_iter()
-        .find(|verb| verb.as_bytes().eq_ignore_ascii_case(word))
-        .unwrap_or("other")
 }

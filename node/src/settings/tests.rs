@@ -308,6 +308,7 @@ fn the_postmaster_can_get_mail_that_came_without_smtputf8() {
 fn the_self_signed_certificate_is_for_this_machine_alone() {
     let outside = || vec!["192.0.2.1:110".parse().unwrap()];
     assert_eq!(complaint(|s| s.pop3.listen_tls = outside()), ["pop3.listen_tls"]);
+    assert_eq!(complaint(|s| s.smtp.listen_tls = outside()), ["smtp.listen_tls"]);
     assert_eq!(complaint(|s| s.pop3.listen = outside()), ["pop3.listen"]);
     assert_eq!(
         complaint(|s| s.smtp.listen = outside()),

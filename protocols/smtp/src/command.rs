@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use mailhorn_sasl::Secret;
+
 use crate::limits::CLIENT_NAME_OCTETS_MAX;
 use crate::parameters::MailParameters;
 use crate::path::{ForwardPath, ReversePath, split_path};
@@ -65,6 +67,13 @@ pub enum Command {
     Quit,
     /// `STARTTLS` (RFC 3207 §4).
     StartTls,
+    /// `AUTH` (RFC 4954 §4).
+    Auth {
+        /// The mechanism's name, in any case.
+        mechanism: Box<str>,
+        /// The initial response as it was sent, in base64.
+        initial: Option<Secret>,
+    },
 }
 
 /// Why a line is not a command.
@@ -150,6 +159,7 @@ impl Command {
             "NOOP" => Ok(Self::Noop),
             "QUIT" => alone(Self::Quit),
             "STARTTLS" => alone(Self::StartTls),
+            "AUTH" => auth(argument),
             _ => Err(SyntaxError::Unrecognised),
         }
     }
@@ -162,6 +172,18 @@ fn not_utf8(line: &[u8]) -> SyntaxError {
         b"RCPT" => SyntaxError::Recipient,
         b"BDAT" => SyntaxError::ChunkSize,
         _ => SyntaxError::NotText,
+    }
+}
+
+/// RFC 4954 §4: a mechanism and perhaps an initial response, which may be a password.
+fn auth(argument: &str) -> Result<Command, SyntaxError> {
+    let mut words = argument.split(' ').filter(|word| !word.is_empty());
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), initial, None) => Ok(Command::Auth {
+            mechanism: mechanism.into(),
+            initial: initial.map(Secret::new),
+        }),
+        _ => Err(SyntaxError::Arguments),
     }
 }
 
@@ -214,7 +236,7 @@ fn path_and_parameters<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str,
     separated.then(|| (path, rest.trim_ascii_start()))
 }
 
-/// As a client writes it, without the line end. What the parser drops (an argument of `NOOP`, an address
+/// As a client writes it, without the line end, and without what may be a password. What the parser drops (an argument of `NOOP`, an address
 /// literal) is written as something that reads back as the same command.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,6 +260,7 @@ impl fmt::Display for Command {
             Self::Noop => f.write_str("NOOP"),
             Self::Quit => f.write_str("QUIT"),
             Self::StartTls => f.write_str("STARTTLS"),
+            Self::Auth { mechanism, .. } => write!(f, "AUTH {mechanism}"),
         }
     }
 }
@@ -260,7 +283,7 @@ mod tests {
             MailParameters {
                 declared_octets,
                 body,
-                smtputf8: false,
+                ..MailParameters::default()
             },
         )
     }
@@ -333,6 +356,13 @@ mod tests {
             ("NOOP anything at all", Command::Noop),
             ("QUIT\t", Command::Quit),
             ("StartTLS", Command::StartTls),
+            (
+                "auth plain AHRpbQBwYXNz ",
+                Command::Auth {
+                    mechanism: "plain".into(),
+                    initial: Some(Secret::new("AHRpbQBwYXNz")),
+                },
+            ),
         ] {
             assert_eq!(Command::parse(line.as_bytes(), false), Ok(command), "{line}");
         }
@@ -347,7 +377,6 @@ mod tests {
         for (line, error) in [
             ("", Unrecognised),
             (" NOOP", Unrecognised),
-            ("AUTH PLAIN", Unrecognised),
             ("NOOP\rDATA", Unrecognised),
             ("MAILFROM:<a@b>", Unrecognised),
             ("GRÜSS", NotText),
@@ -369,6 +398,8 @@ mod tests {
             ("QUIT now", Arguments),
             ("RSET now", Arguments),
             ("STARTTLS now", Arguments),
+            ("AUTH", Arguments),
+            ("AUTH PLAIN = =", Arguments),
             ("VRFY", Arguments),
             ("MAIL", Sender),
             ("MAIL FROM", Sender),
@@ -391,7 +422,9 @@ mod tests {
             ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Arguments),
             ("MAIL FROM:<a@b> BODY=7BIT BODY=8BITMIME", Arguments),
             ("MAIL FROM:<a@b> BODY=BINARYMIME", UnknownParameter),
-            ("MAIL FROM:<a@b> AUTH=<>", UnknownParameter),
+            ("MAIL FROM:<a@b> AUTH", Arguments),
+            ("MAIL FROM:<a@b> AUTH=", Arguments),
+            ("MAIL FROM:<a@b> AUTH=<> AUTH=<>", Arguments),
             ("RCPT", Recipient),
             ("RCPT TO:<>", Recipient),
             ("RCPT TO:<ann>", Recipient),
@@ -455,6 +488,7 @@ mod tests {
                 declared_octets,
                 body,
                 smtputf8: true,
+                auth: true,
             });
         let reverse_path = prop_oneof![
             Just(ReversePath::null()),
@@ -478,8 +512,13 @@ mod tests {
             Command::Quit,
             Command::StartTls,
         ]);
+        let auth = "[!-~]{1,20}".prop_map(|mechanism| Command::Auth {
+            mechanism: mechanism.into(),
+            initial: None,
+        });
         let chunk = any::<(u64, bool)>().prop_map(|(octets, last)| Command::Bdat { octets, last });
         prop_oneof![
+            auth,
             chunk,
             client.clone().prop_map(Command::Helo),
             client.clone().prop_map(Command::Ehlo),

@@ -6,8 +6,8 @@
 //! the driver feeds a [`DataDecoder`] (of [`Step::Chunk`]: a [`ChunkDecoder`]) and puts what comes out of it
 //! wherever messages are kept.
 //!
-//! The node takes mail for its own domains and nothing else, so there is no `AUTH`, no relaying and no queue
-//! here. `RFC.md` beside this crate lists what is claimed, where it is done and which test shows it.
+//! The node takes mail for its own domains and nothing else, so there is no relaying and no queue here: what a
+//! log-in gives is the right to a sender of ours ([`LocalSenders`]). `RFC.md` beside this crate lists what is claimed, where it is done and which test shows it.
 //!
 //! What is deliberately absent: sockets, time, a clock, and any knowledge of who the users are.
 #![warn(
@@ -41,6 +41,6 @@ pub use loops::LoopWatch;
 pub use parameters::{BodyKind, MailParameters};
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{Limit, Replies, Reply, too_many_connections};
-pub use session::{Options, Protocol, Security, Session};
+pub use session::{LocalSenders, Options, Peer, Protocol, Security, Session};
 pub use transmission::{Hello, Transmission};
-pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step};
+pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, SenderStanding, Step};

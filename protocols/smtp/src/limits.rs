@@ -1,9 +1,18 @@
 //! Every limit of the crate, with its unit and where it comes from.
 
+use std::num::NonZeroU8;
+
 /// The longest command line, in octets with its line end. RFC 5321 §4.5.3.1.4 asks for 512, RFC 1870 §3 adds
-/// 26 for `SIZE` and RFC 6152 §2 adds 17 for `BODY`; the rest is room for parameters of extensions we do not
+/// 26 for `SIZE`, RFC 6152 §2 adds 17 for `BODY` and RFC 6531 §3.4 adds 10; RFC 4954 §5 adds 500 for `AUTH=`. The rest is room for parameters of extensions we do not
 /// have, so that they are answered with `555` instead of being thrown away unread.
 pub const COMMAND_LINE_OCTETS_MAX: usize = 1024;
+
+/// The longest line of a SASL exchange, in octets with its line end, and of `AUTH` with its initial response.
+/// RFC 4954 §4 takes 12288 for enough.
+pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
+
+/// Log-ins of a session that may fail before it ends with `421`, unless configured.
+pub const LOG_IN_FAILURES_MAX_DEFAULT: NonZeroU8 = NonZeroU8::new(3).expect("three is not zero");
 
 /// The longest local part, in octets as it is written in a path, quotes included (RFC 5321 §4.5.3.1.1).
 pub const LOCAL_PART_OCTETS_MAX: usize = 64;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem;
 
 use crate::command::SyntaxError;
+use crate::path::ReversePath;
 
 /// What the sender says about the octets of the content (RFC 6152 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +26,8 @@ pub struct MailParameters {
     pub body: BodyKind,
     /// `SMTPUTF8`: addresses and header fields may be in UTF-8 (RFC 6531 §3.4).
     pub smtputf8: bool,
+    /// `AUTH=` (RFC 4954 §5). Who it names is not kept: we neither relay nor believe it.
+    pub auth: bool,
 }
 
 impl MailParameters {
@@ -44,6 +47,8 @@ impl MailParameters {
                     parameters.declared_octets.replace(octets).is_none()
                 }
                 "BODY" => body.replace(body_kind(value.unwrap_or_default())?).is_none(),
+                "AUTH" if value.is_some_and(is_auth_identity) => !mem::replace(&mut parameters.auth, true),
+                "AUTH" => false,
                 "SMTPUTF8" if value.is_none() => !mem::replace(&mut parameters.smtputf8, true),
                 "SMTPUTF8" => false,
                 _ => return Err(SyntaxError::UnknownParameter),
@@ -69,6 +74,9 @@ impl fmt::Display for MailParameters {
         if self.smtputf8 {
             f.write_str(" SMTPUTF8")?;
         }
+        if self.auth {
+            f.write_str(" AUTH=<>")?;
+        }
         Ok(())
     }
 }
@@ -91,5 +99,55 @@ fn body_kind(value: &str) -> Result<BodyKind, SyntaxError> {
     } else {
         // BINARYMIME (RFC 3030 §3) is not offered: such content could neither be given out by POP3 nor handed on.
         Err(SyntaxError::UnknownParameter)
+    }
+}
+
+/// RFC 4954 §5: `<>` or an address, in xtext. Within it a plus sign stands before two hexadecimal digits, and neither an
+/// equals sign nor a plus sign stands for itself (RFC 3461 §4).
+fn is_auth_identity(value: &str) -> bool {
+    let Some(decoded) = xtext(value) else { return false };
+    decoded == b"<>"
+        || std::str::from_utf8(&decoded)
+            .is_ok_and(|text| !text.is_empty() && ReversePath::parse(text).is_ok())
+}
+
+fn xtext(value: &str) -> Option<Vec<u8>> {
+    let mut pieces = value.split('+');
+    let mut decoded = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2)?;
+        let is_hex = |octet: u8| matches!(octet, b'0'..=b'9' | b'A'..=b'F');
+        decoded.push(
+            u8::from_str_radix(digits, 16)
+                .ok()
+                .filter(|_| digits.bytes().all(is_hex))?,
+        );
+        decoded.extend_from_slice(rest.as_bytes());
+    }
+    let is_xchar = |octet: u8| octet.is_ascii_graphic() && octet != b'=';
+    value.bytes().all(is_xchar).then_some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_of_auth_is_an_address_in_xtext_or_nobody() {
+        for (value, good) in [
+            ("<>", true),
+            ("ann@example.org", true),
+            ("e+3Dmc2@example.com", true),
+            ("+3C+3E", true),
+            ("", false),
+            ("e=mc2@example.com", false),
+            ("e+3dmc2@example.com", false),
+            ("e+3", false),
+            ("+FF@example.com", false),
+            ("ann", false),
+            ("<ann@example.org>", false),
+        ] {
+            assert_eq!(is_auth_identity(value), good, "{value}");
+        }
     }
 }

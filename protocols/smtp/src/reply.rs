@@ -15,6 +15,8 @@ pub enum Limit {
     Recipients,
     /// [`crate::Options::bad_commands_max`].
     BadCommands,
+    /// [`crate::Options::log_in_failures_max`].
+    LogInFailures,
 }
 
 /// One reply: a code, an enhanced status code where RFC 2034 §4 wants one, and a text of one or more lines.
@@ -30,6 +32,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// One whose text is not always the same.
+    pub(crate) fn owned(code: u16, status: &'static str, text: String) -> Self {
+        Self {
+            text: Cow::Owned(text),
+            ..Self::new(code, status, "")
+        }
+    }
+
     pub(crate) const fn new(code: u16, status: &'static str, text: &'static str) -> Self {
         Self {
             code,
@@ -191,12 +201,21 @@ pub(crate) fn unreadable_chunk(hostname: &Domain) -> Reply {
     Reply::closing("4.5.4", hostname, "BDAT needs a size, closing")
 }
 
+pub(crate) fn too_many_log_in_failures(hostname: &Domain) -> Reply {
+    Reply {
+        limit: Some(Limit::LogInFailures),
+        ..Reply::closing("4.7.0", hostname, "too many failed log-ins, closing")
+    }
+}
+
+/// RFC 4954 §4: a challenge, in base64.
+pub(crate) fn challenge(encoded: String) -> Reply {
+    Reply::plain(334, encoded)
+}
+
 /// The reply to a chunk that is not the last one: it promises nothing (RFC 3030 §2).
 pub(crate) fn octets_received(octets: u64) -> Reply {
-    Reply {
-        text: Cow::Owned(format!("{octets} octets received")),
-        ..OK
-    }
+    Reply::owned(250, "2.0.0", format!("{octets} octets received"))
 }
 
 pub(crate) const OK: Reply = Reply::new(250, "2.0.0", "ok");
@@ -263,6 +282,24 @@ pub(crate) const NO_VALID_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "no valid
 /// RFC 3030 §2.
 pub(crate) const CONTENT_BEGUN: Reply =
     Reply::new(503, "5.5.1", "the content has begun, go on with BDAT or RSET");
+/// RFC 4954 §6, as all that follow.
+pub(crate) const LOGGED_IN: Reply = Reply::new(235, "2.7.0", "logged in");
+pub(crate) const LOG_IN_REFUSED: Reply = Reply::new(535, "5.7.8", "authentication failed");
+pub(crate) const LOG_IN_UNAVAILABLE: Reply =
+    Reply::new(454, "4.7.0", "log-in not possible now, try again later");
+pub(crate) const LOG_IN_NEEDS_TLS: Reply = Reply::new(538, "5.7.11", "this mechanism needs TLS");
+pub(crate) const LOG_IN_NEEDED: Reply = Reply::new(530, "5.7.0", "log in to send with this address");
+pub(crate) const AUTH_LINE_TOO_LONG: Reply = Reply::new(500, "5.5.6", "response too long");
+/// RFC 4954 §4.
+pub(crate) const UNKNOWN_MECHANISM: Reply =
+    Reply::new(504, "5.5.4", "authentication mechanism not supported");
+pub(crate) const LOGGED_IN_ALREADY: Reply = Reply::new(503, "5.5.1", "you have logged in already");
+pub(crate) const LOG_IN_TOO_LATE: Reply = Reply::new(503, "5.5.1", "not within a mail transaction");
+pub(crate) const NOT_YOUR_ADDRESS: Reply =
+    Reply::new(553, "5.7.1", "not an address of the user who has logged in");
+
+/// A man in the middle could have logged in before TLS.
+pub(crate) const TLS_TOO_LATE: Reply = Reply::new(503, "5.5.1", "STARTTLS comes before AUTH");
 pub(crate) const TLS_ALREADY: Reply = Reply::new(503, "5.5.1", "TLS is on already");
 
 #[cfg(test)]

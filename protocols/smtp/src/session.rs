@@ -1,20 +1,29 @@
 //! One connection's side of the conversation: what may come when, and what is answered.
 
+mod authentication;
 mod transaction;
 
 use std::borrow::Cow;
 use std::mem;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use mailhorn_lines::Frame;
+use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Secret};
 
 use crate::address::{Address, Domain};
 use crate::command::{ClientName, Command, SyntaxError};
-use crate::limits::{BAD_COMMANDS_MAX_DEFAULT, RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT};
+use crate::limits::{
+    AUTH_LINE_OCTETS_MAX, BAD_COMMANDS_MAX_DEFAULT, COMMAND_LINE_OCTETS_MAX, LOG_IN_FAILURES_MAX_DEFAULT,
+    RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT,
+};
 use crate::reply::{self, Replies, Reply};
 use crate::transmission::Hello;
 use crate::turn::{Answer, DeliveryVerdict, RecipientVerdict, Step};
 use transaction::Transaction;
+
+/// CRLF, which the limits of lines count and a frame no longer has.
+const LINE_END_OCTETS: usize = 2;
 
 /// Which of the two protocols a listener speaks. They differ in the greeting, in `LHLO` for `EHLO`, and in
 /// how many replies follow the content.
@@ -35,6 +44,42 @@ pub enum Security {
     Tls,
 }
 
+/// Who may send with an address of a local domain in the reverse-path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LocalSenders {
+    /// Anyone, as SMTP has it (RFC 5321 §7.1).
+    #[default]
+    Anyone,
+    /// Who has logged in, and with an address of their own alone. A peer that is [`Peer::trusted`] is not asked.
+    Authenticated,
+}
+
+/// What is known of a client before it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Whether TLS is on from the first octet (RFC 8314 §3.3).
+    pub security: Security,
+    /// Whether it may send a password in clear.
+    pub plaintext_log_in: bool,
+    /// Whether SCRAM-SHA-256 is offered to it.
+    pub scram: bool,
+    /// Whether it may send with any address, as [`LocalSenders`] would forbid.
+    pub trusted: bool,
+}
+
+impl Peer {
+    /// One that can't log in in clear nor by SCRAM, and is not trusted.
+    #[must_use]
+    pub fn new(security: Security) -> Self {
+        Self {
+            security,
+            plaintext_log_in: false,
+            scram: false,
+            trusted: false,
+        }
+    }
+}
+
 /// What all sessions of one listener have in common.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -51,12 +96,18 @@ pub struct Options {
     pub recipients_max: usize,
     /// Wrong commands that are answered; one more ends the session with `421`.
     pub bad_commands_max: u32,
+    /// Whether `AUTH` is offered (RFC 4954), where the client may send what it takes. Never on LMTP.
+    pub auth: bool,
+    /// So many log-ins that fail end the session with `421`.
+    pub log_in_failures_max: NonZeroU8,
+    /// Who may send with an address of ours. LMTP takes mail from a server that has seen to it.
+    pub local_senders: LocalSenders,
     /// Whether `STARTTLS` is offered while the connection is [`Security::Plain`].
     pub starttls: bool,
 }
 
 impl Options {
-    /// The limits of [`crate::limits`], and no `STARTTLS`.
+    /// The limits of [`crate::limits`], no `STARTTLS` and no `AUTH`.
     #[must_use]
     pub fn new(protocol: Protocol, hostname: Domain, postmaster: Address) -> Self {
         Self {
@@ -66,6 +117,9 @@ impl Options {
             size_octets_max: SIZE_OCTETS_MAX_DEFAULT,
             recipients_max: RECIPIENTS_MAX_DEFAULT,
             bad_commands_max: BAD_COMMANDS_MAX_DEFAULT,
+            auth: false,
+            log_in_failures_max: LOG_IN_FAILURES_MAX_DEFAULT,
+            local_senders: LocalSenders::Anyone,
             starttls: false,
         }
     }
@@ -78,7 +132,9 @@ impl Options {
 #[derive(Debug)]
 pub struct Session {
     options: Arc<Options>,
-    security: Security,
+    peer: Peer,
+    authenticated: bool,
+    log_in_failures: u8,
     bad_commands: u32,
     /// None until the client has introduced itself.
     client: Option<Client>,
@@ -110,6 +166,16 @@ enum State {
     Idle,
     /// `MAIL` was accepted.
     Transaction(Box<Transaction>),
+    /// The next line is a SASL response (RFC 4954 §4).
+    Responding(Exchange),
+    /// An [`Ask::ScramKeys`] is outstanding.
+    KeysAwaited(KeysAwaited),
+    /// An [`Ask::LogIn`] or [`Ask::ScramLogIn`] is outstanding.
+    LoggingIn,
+    /// An [`Ask::ScramRefused`] is outstanding.
+    Refusing,
+    /// An [`Ask::Sender`] is outstanding; the transaction begins if it is answered well.
+    AskedForSender(Box<Transaction>),
     /// An [`Ask::Recipient`] is outstanding.
     AskedForRecipient(Box<Transaction>, Address),
     /// The driver takes content in, all of it or a chunk.
@@ -127,10 +193,12 @@ enum State {
 impl Session {
     /// A session at its beginning. The driver sends [`Session::greeting`] first.
     #[must_use]
-    pub fn new(options: Arc<Options>, security: Security) -> Self {
+    pub fn new(options: Arc<Options>, peer: Peer) -> Self {
         Self {
             options,
-            security,
+            peer,
+            authenticated: false,
+            log_in_failures: 0,
             bad_commands: 0,
             client: None,
             state: State::Idle,
@@ -147,22 +215,44 @@ impl Session {
         reply::greeting(&self.options.hostname, protocol).into()
     }
 
-    /// Obeys one line of the client.
+    /// The limit of the next line, line end included: with a SASL response it may be longer.
+    #[must_use]
+    pub fn line_octets_max(&self) -> usize {
+        if self.awaits_response() || self.mechanisms().next().is_some() {
+            AUTH_LINE_OCTETS_MAX
+        } else {
+            COMMAND_LINE_OCTETS_MAX
+        }
+    }
+
+    /// Whether the next line is a SASL response and not a command (RFC 4954 §4).
+    #[must_use]
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.state, State::Responding(_))
+    }
+
+    /// Obeys one line of the client. It was cut with the limit of [`Session::line_octets_max`].
     pub fn command(&mut self, frame: Frame) -> Step {
+        if self.awaits_response()
+            && let State::Responding(exchange) = mem::take(&mut self.state)
+        {
+            return self.response(exchange, frame);
+        }
         if !matches!(
             self.state,
             State::Idle | State::Transaction(_) | State::BetweenChunks(_)
         ) {
             return self.out_of_turn();
         }
-        let Frame::Line(line) = frame else {
+        // It may have a password in it, and is cleared when it was read.
+        let Some(line) = line_within_limit(frame) else {
             return self.bad_command(reply::LINE_TOO_LONG);
         };
         let smtputf8 = match &self.state {
             State::Transaction(transaction) => transaction.parameters.smtputf8,
             _ => false,
         };
-        match Command::parse(&line, smtputf8) {
+        match Command::parse(line.declassify(), smtputf8) {
             Ok(command) => self.obey(command),
             Err(SyntaxError::ChunkSize) => self.close(reply::unreadable_chunk(&self.options.hostname)),
             Err(SyntaxError::ChunkEnd(octets)) => self.skip_chunk(octets, reply::BAD_ARGUMENTS.into()),
@@ -185,6 +275,18 @@ impl Session {
                 let verdicts = verdicts.into_iter().chain(missing).take(recipients).collect();
                 Step::Reply(self.delivered(verdicts))
             }
+            (State::AskedForSender(transaction), Answer::Sender(standing)) => {
+                if let Some(refusal) = self.refusal_of_sender(standing) {
+                    return say(refusal);
+                }
+                self.begin_transaction(transaction)
+            }
+            (State::LoggingIn, Answer::LoggedIn) => self.logged_in(),
+            (State::LoggingIn | State::Refusing, Answer::Refused) => self.refuse_log_in(),
+            (State::LoggingIn | State::KeysAwaited(_), Answer::Unavailable) => say(reply::LOG_IN_UNAVAILABLE),
+            (State::KeysAwaited(awaited), Answer::ScramKeys { keys, nonce }) => {
+                self.keys(awaited, keys, &nonce)
+            }
             _ => self.out_of_turn(),
         }
     }
@@ -192,7 +294,7 @@ impl Session {
     /// The TLS handshake that [`Step::ReplyThenTls`] asked for is done. Nothing the client said before counts
     /// any more; it introduces itself again (RFC 3207 §4.2). There is no second greeting.
     pub fn tls_started(&mut self) {
-        self.security = Security::Tls;
+        self.peer.security = Security::Tls;
         self.client = None;
         self.state = State::Idle;
     }
@@ -210,7 +312,14 @@ impl Session {
     /// Whether a message is under way: between an accepted `MAIL` and the reply to its content.
     #[must_use]
     pub fn is_in_transaction(&self) -> bool {
-        !matches!(self.state, State::Idle | State::StartingTls | State::Closed)
+        matches!(
+            self.state,
+            State::Transaction(_)
+                | State::AskedForRecipient(..)
+                | State::Content(_)
+                | State::BetweenChunks(_)
+                | State::AskedToDeliver { .. }
+        )
     }
 
     fn obey(&mut self, command: Command) -> Step {
@@ -235,6 +344,7 @@ impl Session {
             (_, Command::Vrfy) => say(reply::CANNOT_VERIFY),
             (_, Command::Expn) => self.bad_command(reply::NOT_IMPLEMENTED),
             (_, Command::StartTls) => self.start_tls(),
+            (_, Command::Auth { mechanism, initial }) => self.auth(&mechanism, initial.as_ref()),
             (_, Command::Quit) => self.close(reply::BYE),
         }
     }
@@ -259,15 +369,22 @@ impl Session {
             "SMTPUTF8".into(),
             "ENHANCEDSTATUSCODES".into(),
         ];
-        if self.options.starttls && self.security == Security::Plain {
+        if self.options.starttls && self.peer.security == Security::Plain && !self.authenticated {
             extensions.push("STARTTLS".into());
+        }
+        let mechanisms: Vec<&str> = self.mechanisms().map(Mechanism::name).collect();
+        if !mechanisms.is_empty() {
+            extensions.push(format!("AUTH {}", mechanisms.join(" ")).into());
         }
         extensions
     }
 
     fn start_tls(&mut self) -> Step {
-        if self.security == Security::Tls {
+        if self.peer.security == Security::Tls {
             return self.bad_command(reply::TLS_ALREADY);
+        }
+        if self.authenticated {
+            return self.bad_command(reply::TLS_TOO_LATE);
         }
         if !self.options.starttls {
             return self.bad_command(reply::NOT_IMPLEMENTED);
@@ -293,6 +410,16 @@ impl Session {
         self.state = State::Closed;
         Step::ReplyThenClose(reply.into())
     }
+}
+
+/// A line that is longer than a command may be is one of `AUTH`, or it is too long.
+fn line_within_limit(frame: Frame) -> Option<Secret> {
+    let Frame::Line(line) = frame else { return None };
+    let is_auth = line
+        .get(..5)
+        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+    (is_auth || line.len() <= COMMAND_LINE_OCTETS_MAX.saturating_sub(LINE_END_OCTETS))
+        .then(|| Secret::new(line))
 }
 
 fn say(reply: Reply) -> Step {

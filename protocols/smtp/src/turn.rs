@@ -6,6 +6,7 @@ use crate::parameters::BodyKind;
 use crate::path::ReversePath;
 use crate::reply::{self, Replies, Reply};
 use crate::transmission::Transmission;
+use mailhorn_sasl::{Secret, ServerNonce, StoredKeys};
 
 /// What is known of a message before its content comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,35 @@ pub struct Envelope {
 /// What the session wants to know or have done. At most one is outstanding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
+    /// Whose address is this, in the reverse-path? Answer with [`Answer::Sender`]. Only asked where
+    /// [`crate::LocalSenders::Authenticated`] wants to know.
+    Sender {
+        /// The sender.
+        address: Address,
+    },
+    /// Check the password. Answers: [`Answer::LoggedIn`], [`Answer::Refused`], [`Answer::Unavailable`].
+    LogIn {
+        /// The name, prepared (RFC 4013).
+        user: String,
+        /// The password as it was sent.
+        password: Secret,
+    },
+    /// Look up the keys of a user, or make [`StoredKeys::fake`] ones, and a nonce. Answers: [`Answer::ScramKeys`],
+    /// [`Answer::Unavailable`].
+    ScramKeys {
+        /// The name, prepared.
+        user: String,
+    },
+    /// The proof was wrong: count it and wait as after a wrong password. Answer: [`Answer::Refused`].
+    ScramRefused {
+        /// The name, prepared.
+        user: String,
+    },
+    /// The proof was right. Answers: those of [`Ask::LogIn`].
+    ScramLogIn {
+        /// The name, prepared.
+        user: String,
+    },
     /// May this address get a message of about `declared_octets` octets? Answer with [`Answer::Recipient`].
     Recipient {
         /// The recipient.
@@ -44,11 +74,39 @@ pub enum Ask {
 /// What the driver found out or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// To [`Ask::Sender`].
+    Sender(SenderStanding),
+    /// Logged in.
+    LoggedIn,
+    /// The name or the password is wrong, or the account may not log in. The client does not learn which.
+    Refused,
+    /// A log-in can't be checked now.
+    Unavailable,
+    /// The keys for SCRAM and a nonce that is used once.
+    ScramKeys {
+        /// Real or fake.
+        keys: StoredKeys,
+        /// From a cryptographic source.
+        nonce: ServerNonce,
+    },
     /// To [`Ask::Recipient`].
     Recipient(RecipientVerdict),
     /// To [`Ask::Deliver`]: one for each of [`Envelope::recipients`], in their order. A verdict that is missing
     /// counts as [`DeliveryVerdict::Unavailable`]; one too many is not looked at.
     Delivered(Vec<DeliveryVerdict>),
+}
+
+/// Whose address a reverse-path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderStanding {
+    /// Its domain is not ours.
+    Elsewhere,
+    /// Its domain is ours.
+    Local,
+    /// It belongs to the user who has logged in.
+    Own,
+    /// We do not know.
+    Unavailable,
 }
 
 /// Whether a recipient is accepted.

@@ -25,7 +25,7 @@ use mailhorn_events::Generation;
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom, TokioUptime};
 use mailhorn_ports::{Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks, NewAccount};
 use mailhorn_sasl::Secret;
-use mailhorn_smtp::{Address, Domain, Protocol};
+use mailhorn_smtp::{Address, Domain, Protocol, Security};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -43,6 +43,8 @@ pub(crate) struct Knobs {
     /// Limits of those for whom none are set; quotas are off without.
     pub(crate) quota: Option<QuotaOptions>,
     pub(crate) reading: Reading,
+    /// What is different in the options of SMTP and LMTP sessions.
+    pub(crate) transfer: fn(&mut TransferOptions, &mut mailhorn_smtp::Options),
     /// Locks between nodes, and their times.
     pub(crate) locks: Option<(Arc<dyn MaildropLocks>, ClusterLockOptions)>,
 }
@@ -58,6 +60,7 @@ impl Default for Knobs {
             notes: true,
             quota: None,
             reading: Reading::Cached,
+            transfer: |_, _| {},
             locks: None,
         }
     }
@@ -184,7 +187,7 @@ impl World {
             store: Arc::clone(&shared),
             mailboxes: mailboxes.clone(),
             log: log.clone(),
-            auth,
+            auth: Arc::clone(&auth),
             read_ahead: mailhorn_core::read_ahead::permits(),
             admission: admission.clone(),
             ids: ids.clone(),
@@ -209,14 +212,21 @@ impl World {
             let postmaster = Address::parse("ann@example.org").unwrap();
             let mut session = mailhorn_smtp::Options::new(protocol, hostname, postmaster);
             session.size_octets_max = 1_000_000;
+            session.auth = true;
+            let mut options = TransferOptions {
+                session: Arc::new(session.clone()),
+                idle_timeout: PATIENCE,
+                write_stall: PATIENCE,
+                handshake_timeout: PATIENCE,
+                allow_plaintext: AllowPlaintext::Loopback,
+                trusted_networks: Vec::new(),
+                notes: knobs.notes,
+            };
+            (knobs.transfer)(&mut options, &mut session);
+            options.session = Arc::new(session);
             let deps = Arc::new(TransferDeps {
-                options: TransferOptions {
-                    session: Arc::new(session),
-                    idle_timeout: PATIENCE,
-                    write_stall: PATIENCE,
-                    handshake_timeout: PATIENCE,
-                    notes: knobs.notes,
-                },
+                options,
+                auth: Arc::clone(&auth),
                 tls: None,
                 store: Arc::clone(&shared),
                 directory: Arc::clone(&directory),
@@ -228,7 +238,7 @@ impl World {
                 kind: Arc::clone(kind),
             });
             let start: StartSession = Arc::new(move |accepted: Accepted| {
-                TransferSession::new(accepted, Arc::clone(&deps)).start();
+                TransferSession::new(accepted, Arc::clone(&deps), Security::Plain).start();
             });
             transfer.push(services.accept(name, &admission, start, Vec::new()).await);
         }

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use super::authentication::AboutSender;
 use super::{Client, Content, Protocol, Security, Session, State, say};
 use crate::address::Address;
 use crate::content::DataEnd;
@@ -21,7 +22,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    fn into_envelope(self, client: &Client, security: Security) -> Envelope {
+    fn into_envelope(self, client: &Client, tls: bool, authenticated: bool) -> Envelope {
         Envelope {
             reverse_path: self.reverse_path,
             recipients: self.recipients,
@@ -30,8 +31,8 @@ impl Transaction {
             client: client.name.clone(),
             transmission: Transmission {
                 hello: client.hello,
-                tls: security == Security::Tls,
-                authenticated: false,
+                tls,
+                authenticated,
                 smtputf8: self.parameters.smtputf8,
             },
         }
@@ -90,11 +91,27 @@ impl Session {
         {
             return say(reply::TOO_LARGE);
         }
-        self.state = State::Transaction(Box::new(Transaction {
+        if parameters.auth && !self.has_auth() {
+            return self.bad_command(reply::UNKNOWN_PARAMETER);
+        }
+        let about_sender = self.about_sender(&reverse_path);
+        let transaction = Box::new(Transaction {
             reverse_path,
             parameters,
             recipients: Vec::new(),
-        }));
+        });
+        match about_sender {
+            AboutSender::Nothing => self.begin_transaction(transaction),
+            AboutSender::Standing(address) => {
+                self.state = State::AskedForSender(transaction);
+                Step::Ask(Ask::Sender { address })
+            }
+            AboutSender::IsNotOwn => say(reply::NOT_YOUR_ADDRESS),
+        }
+    }
+
+    pub(super) fn begin_transaction(&mut self, transaction: Box<Transaction>) -> Step {
+        self.state = State::Transaction(transaction);
         say(reply::SENDER_OK)
     }
 
@@ -131,7 +148,11 @@ impl Session {
                     chunks_octets: 0,
                     not_last: None,
                 });
-                let envelope = transaction.into_envelope(client, self.security);
+                let envelope = transaction.into_envelope(
+                    client,
+                    self.peer.security == Security::Tls,
+                    self.authenticated,
+                );
                 Step::Data {
                     reply: reply::start_mail_input().into(),
                     envelope,
@@ -168,7 +189,14 @@ impl Session {
                     chunks_octets: 0,
                     not_last: None,
                 };
-                (content, Some(transaction.into_envelope(client, self.security)))
+                (
+                    content,
+                    Some(transaction.into_envelope(
+                        client,
+                        self.peer.security == Security::Tls,
+                        self.authenticated,
+                    )),
+                )
             }
             (State::BetweenChunks(content), _) => (content, None),
             (State::Transaction(_), _) => return self.skip_chunk(octets, self.no_recipients().into()),

@@ -1,6 +1,7 @@
 //! Sessions as transcripts, and the table of what the RFCs ask.
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+mod authentication;
 mod chunking;
 mod lmtp;
 mod rfc;

@@ -344,7 +344,7 @@ fn what_is_not_understood_costs_one_reply() {
         C: LHLO c
         S: 500 5.5.1 command not recognised
         C: AUTH PLAIN
-        S: 500 5.5.1 command not recognised
+        S: 502 5.5.1 command not implemented
         C: EXPN staff
         S: 502 5.5.1 command not implemented
         C: NOOP ü
