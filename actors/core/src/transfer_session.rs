@@ -50,6 +50,8 @@ pub struct TransferOptions {
     pub session: Arc<Options>,
     /// Silence before a session ends (RFC 5321 §4.5.3.2.7: five minutes).
     pub idle_timeout: Duration,
+    /// How long a transaction may take, from `MAIL` to the end of its content.
+    pub transaction_timeout: Duration,
     /// How long a client may take none of what is sent to it.
     pub write_stall: Duration,
     /// How long a TLS handshake may take.
@@ -176,6 +178,8 @@ struct Conversation {
     /// The accounts of the recipients that were accepted in this transaction.
     accepted: Vec<(Address, Arc<Account>)>,
     log_in: LogIn,
+    /// When the transaction has to have its content.
+    transaction_ends: Option<Instant>,
     /// The message that is coming in.
     receiving: Option<Box<Receiving>>,
     /// Notes of what was answered `250`, until something shows that the reply was read.
@@ -214,6 +218,7 @@ impl Conversation {
             out: Vec::new(),
             accepted: Vec::new(),
             log_in: LogIn::default(),
+            transaction_ends: None,
             receiving: None,
             unread: Notes::new(deps.log.clone()),
             alive: deps.kind.born(),
@@ -251,9 +256,12 @@ impl Conversation {
                     let step = self.session.command(frame);
                     let next = self.perform(step, verb).await?;
                     self.deps.kind.handled(1, begun);
-                    if !self.session.is_in_transaction() {
+                    if self.session.is_in_transaction() {
+                        self.time_transaction();
+                    } else {
                         self.accepted.clear();
                         self.receiving = None;
+                        self.transaction_ends = None;
                     }
                     match next {
                         Next::Command => continue,
@@ -277,6 +285,10 @@ impl Conversation {
 
     /// Waits for octets, or for a reason to end. A transaction that has begun may go on while the node drains.
     async fn fill(&mut self) -> io::Result<Fill> {
+        let deadline = self.deadline();
+        if deadline <= Instant::now() {
+            return Ok(Fill::End(self.out_of_time()));
+        }
         let was_empty = self.framer.is_empty();
         let framer = &mut self.framer;
         let read = self.connection.read(|octets| framer.push(octets));
@@ -303,7 +315,7 @@ impl Conversation {
                 Ok(Fill::Octets)
             }
             () = ending => Ok(Fill::End(self.session.shutting_down())),
-            () = tokio::time::sleep(self.deps.options.idle_timeout) => Ok(Fill::End(self.idle_for_too_long())),
+            () = tokio::time::sleep_until(deadline) => Ok(Fill::End(self.out_of_time())),
         }
     }
 
@@ -330,14 +342,6 @@ impl Conversation {
             Ask::ScramRefused { .. } => self.scram_refused().await,
             Ask::ScramLogIn { .. } => self.scram_verified().await,
         })
-    }
-
-    fn idle_for_too_long(&mut self) -> Step {
-        self.deps.metrics.limit(match self.deps.options.session.protocol {
-            Protocol::Smtp => "smtp.idle_timeout",
-            Protocol::Lmtp => "lmtp.idle_timeout",
-        });
-        self.session.timed_out()
     }
 
     async fn perform(&mut self, mut step: Step, verb: &'static str) -> io::Result<Next> {

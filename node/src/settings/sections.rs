@@ -147,6 +147,12 @@ section!(
         /// How long a client may be silent, between commands or within a message (RFC 5321 §4.5.3.2 asks for at
         /// least 5 minutes).
         idle_timeout: Duration = "5m", "5m" to "1h";
+        /// How long a transaction may take, from MAIL to the end of its content, however busy its client is; on LMTP too.
+        /// Past it the client is told 421 and its connection is closed.
+        transaction_timeout: Duration = "30m", "5m" to "24h";
+        /// How many messages may be sent over one connection, those that were refused among them. The MAIL after them is
+        /// answered with 421. LMTP has no such limit: the server in front keeps its connections.
+        max_messages: u32 = "1000", "1" to "1000000";
         /// How many connections may be open. Further ones are greeted with 421 and closed.
         max_connections: u32 = "1000", "1" to "1000000";
         /// How many connections may be open from one address, `auth.trusted_networks` aside.

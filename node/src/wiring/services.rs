@@ -1,7 +1,7 @@
 //! The services that take and give mail: their sessions, their limits, their listening sockets.
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -190,6 +190,7 @@ impl Services<'_> {
             options: TransferOptions {
                 session: Arc::new(session),
                 idle_timeout,
+                transaction_timeout: settings.smtp.transaction_timeout,
                 write_stall: settings.net.write_timeout,
                 handshake_timeout: settings.tls.handshake_timeout,
                 allow_plaintext: allow_plaintext(settings),
@@ -294,6 +295,10 @@ fn transfer_options(settings: &Settings, protocol: Protocol, starttls: bool) -> 
         size_octets_max: smtp.max_message_size.octets(),
         recipients_max: usize::try_from(smtp.max_recipients).unwrap_or(usize::MAX),
         bad_commands_max: smtp.max_bad_commands,
+        messages_max: match protocol {
+            Protocol::Smtp => NonZeroU32::new(smtp.max_messages),
+            Protocol::Lmtp => None,
+        },
         auth: smtp.auth,
         log_in_failures_max: failures_max(smtp.max_log_in_failures),
         local_senders: match smtp.local_senders {

@@ -1,6 +1,6 @@
 //! Every limit of the crate, with its unit and where it comes from.
 
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 
 /// The longest command line, in octets with its line end. RFC 5321 §4.5.3.1.4 asks for 512, RFC 1870 §3 adds
 /// 26 for `SIZE`, RFC 6152 §2 adds 17 for `BODY` and RFC 6531 §3.4 adds 10; RFC 4954 §5 adds 500 for `AUTH=`. The rest is room for parameters of extensions we do not
@@ -41,6 +41,9 @@ pub const REFUSED_CHUNK_SIZES_MAX: u64 = 4;
 
 /// Commands of a session that may be wrong before it ends with `421`, unless configured.
 pub const BAD_COMMANDS_MAX_DEFAULT: u32 = 20;
+
+/// Messages of an SMTP connection unless configured.
+pub const MESSAGES_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(1000).expect("a thousand is not zero");
 
 /// `Received` fields, and `Delivered-To` fields, that a message may have before it counts as running in a circle. RFC 5321 §6.3 asks for a
 /// threshold of at least 100.

@@ -17,6 +17,8 @@ pub enum Limit {
     BadCommands,
     /// [`crate::Options::log_in_failures_max`].
     LogInFailures,
+    /// [`crate::Options::messages_max`].
+    Messages,
 }
 
 /// One reply: a code, an enhanced status code where RFC 2034 §4 wants one, and a text of one or more lines.
@@ -179,6 +181,21 @@ pub(crate) fn start_mail_input() -> Reply {
 
 pub(crate) fn timed_out(hostname: &Domain) -> Reply {
     Reply::closing("4.4.2", hostname, "idle for too long, closing")
+}
+
+pub(crate) fn transaction_timed_out(hostname: &Domain) -> Reply {
+    Reply::closing("4.4.2", hostname, "the transaction took too long, closing")
+}
+
+pub(crate) fn too_many_messages(hostname: &Domain) -> Reply {
+    Reply {
+        limit: Some(Limit::Messages),
+        ..Reply::closing(
+            "4.7.0",
+            hostname,
+            "too many messages for one connection, connect again",
+        )
+    }
 }
 
 pub(crate) fn shutting_down(hostname: &Domain) -> Reply {

@@ -5,7 +5,7 @@ mod transaction;
 
 use std::borrow::Cow;
 use std::mem;
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::Arc;
 
 use mailhorn_lines::Frame;
@@ -15,7 +15,7 @@ use crate::address::{Address, Domain};
 use crate::command::{ClientName, Command, SyntaxError};
 use crate::limits::{
     AUTH_LINE_OCTETS_MAX, BAD_COMMANDS_MAX_DEFAULT, COMMAND_LINE_OCTETS_MAX, LOG_IN_FAILURES_MAX_DEFAULT,
-    RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT,
+    MESSAGES_MAX_DEFAULT, RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT,
 };
 use crate::reply::{self, Replies, Reply};
 use crate::transmission::Hello;
@@ -96,6 +96,9 @@ pub struct Options {
     pub recipients_max: usize,
     /// Wrong commands that are answered; one more ends the session with `421`.
     pub bad_commands_max: u32,
+    /// Messages whose content was sent, taken or not, after which `MAIL` ends the session with `421`. `None` for a client
+    /// that is to keep its connection, as a server in front of LMTP does.
+    pub messages_max: Option<NonZeroU32>,
     /// Whether `AUTH` is offered (RFC 4954), where the client may send what it takes. Never on LMTP.
     pub auth: bool,
     /// So many log-ins that fail end the session with `421`.
@@ -117,6 +120,10 @@ impl Options {
             size_octets_max: SIZE_OCTETS_MAX_DEFAULT,
             recipients_max: RECIPIENTS_MAX_DEFAULT,
             bad_commands_max: BAD_COMMANDS_MAX_DEFAULT,
+            messages_max: match protocol {
+                Protocol::Smtp => Some(MESSAGES_MAX_DEFAULT),
+                Protocol::Lmtp => None,
+            },
             auth: false,
             log_in_failures_max: LOG_IN_FAILURES_MAX_DEFAULT,
             local_senders: LocalSenders::Anyone,
@@ -136,6 +143,7 @@ pub struct Session {
     authenticated: bool,
     log_in_failures: u8,
     bad_commands: u32,
+    messages: u32,
     /// None until the client has introduced itself.
     client: Option<Client>,
     state: State,
@@ -200,6 +208,7 @@ impl Session {
             authenticated: false,
             log_in_failures: 0,
             bad_commands: 0,
+            messages: 0,
             client: None,
             state: State::Idle,
         }
@@ -302,6 +311,12 @@ impl Session {
     /// The client was silent for too long (RFC 5321 §4.5.3.2.7).
     pub fn timed_out(&mut self) -> Step {
         self.close(reply::timed_out(&self.options.hostname))
+    }
+
+    /// The transaction has gone on for too long, with however little silence. Only while there is one, or octets of a
+    /// chunk that was refused are read past.
+    pub fn transaction_timed_out(&mut self) -> Step {
+        self.close(reply::transaction_timed_out(&self.options.hostname))
     }
 
     /// The node goes down (RFC 5321 §3.8). A transaction under way is dropped, and the client tries again.

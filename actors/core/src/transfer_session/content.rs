@@ -3,8 +3,10 @@
 use std::io;
 
 use mailhorn_smtp::{
-    ChunkDecoder, ContentDecoder, DataDecoder, DataEnd, DeliveryVerdict, Envelope, Progress, Step,
+    ChunkDecoder, ContentDecoder, DataDecoder, DataEnd, DeliveryVerdict, Envelope, Progress, Protocol, Step,
 };
+
+use tokio::time::Instant;
 
 use super::Conversation;
 use crate::delivery::{Incoming, Resolved};
@@ -57,6 +59,7 @@ impl Conversation {
 
     /// Reads past the octets of a chunk that was refused. A step instead, when the session has to end before.
     pub(super) async fn skip_chunk(&mut self, octets: u64) -> io::Result<Option<Step>> {
+        self.time_transaction();
         let mut left = octets;
         loop {
             let buffered = self.framer.buffered().len();
@@ -129,6 +132,11 @@ impl Conversation {
 
     /// Waits for octets of content. A step instead, when the session has to end.
     async fn fill_content(&mut self) -> io::Result<Option<Step>> {
+        // A client that always has something to read leaves no moment to a timer.
+        let deadline = self.deadline();
+        if deadline <= Instant::now() {
+            return Ok(Some(self.out_of_time()));
+        }
         let framer = &mut self.framer;
         let read = self.connection.read(|octets| framer.push(octets));
         tokio::select! {
@@ -138,8 +146,34 @@ impl Conversation {
                 _ => Ok(None),
             },
             () = self.drain.deadline() => Ok(Some(self.session.shutting_down())),
-            () = tokio::time::sleep(self.deps.options.idle_timeout) => Ok(Some(self.idle_for_too_long())),
+            () = tokio::time::sleep_until(deadline) => Ok(Some(self.out_of_time())),
         }
+    }
+
+    /// The time of a transaction begins, unless it has.
+    pub(super) fn time_transaction(&mut self) {
+        let timeout = self.deps.options.transaction_timeout;
+        self.transaction_ends
+            .get_or_insert_with(|| Instant::now() + timeout);
+    }
+
+    /// When the session ends if nothing comes before.
+    pub(super) fn deadline(&self) -> Instant {
+        let idle = Instant::now() + self.deps.options.idle_timeout;
+        self.transaction_ends.map_or(idle, |ends| ends.min(idle))
+    }
+
+    /// The deadline has come.
+    pub(super) fn out_of_time(&mut self) -> Step {
+        if self.transaction_ends.is_some_and(|ends| ends <= Instant::now()) {
+            self.deps.metrics.limit("smtp.transaction_timeout");
+            return self.session.transaction_timed_out();
+        }
+        self.deps.metrics.limit(match self.deps.options.session.protocol {
+            Protocol::Smtp => "smtp.idle_timeout",
+            Protocol::Lmtp => "lmtp.idle_timeout",
+        });
+        self.session.timed_out()
     }
 
     pub(super) async fn deliver(&mut self) -> Vec<DeliveryVerdict> {

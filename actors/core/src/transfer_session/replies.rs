@@ -63,5 +63,6 @@ fn setting(limit: Limit) -> &'static str {
         Limit::Recipients => "smtp.max_recipients",
         Limit::BadCommands => "smtp.max_bad_commands",
         Limit::LogInFailures => "smtp.max_log_in_failures",
+        Limit::Messages => "smtp.max_messages",
     }
 }

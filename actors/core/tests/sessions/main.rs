@@ -4,6 +4,7 @@
 
 mod authentication;
 mod chunking;
+mod limits;
 mod locks;
 mod pop3;
 mod quota;

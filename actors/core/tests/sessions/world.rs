@@ -216,6 +216,7 @@ impl World {
             let mut options = TransferOptions {
                 session: Arc::new(session.clone()),
                 idle_timeout: PATIENCE,
+                transaction_timeout: PATIENCE,
                 write_stall: PATIENCE,
                 handshake_timeout: PATIENCE,
                 allow_plaintext: AllowPlaintext::Loopback,
@@ -396,6 +397,11 @@ impl Client {
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Sends `text` over and over until the connection is closed.
+    pub(crate) async fn send_until_closed(&mut self, text: &str) {
+        while self.stream.write_all(text.as_bytes()).await.is_ok() {}
     }
 
     /// The next line without its end; `None` at the end of the stream.

@@ -46,6 +46,9 @@ impl Session {
         let State::Content(content) = self.state else {
             return self.out_of_turn();
         };
+        if content.not_last.is_none() || end != DataEnd::Complete {
+            self.messages = self.messages.saturating_add(1);
+        }
         // Whatever became of the message, the transaction is over and MAIL may come (RFC 5321 §4.1.1.4).
         self.state = State::Idle;
         let refusal = match (end, content.not_last) {
@@ -83,6 +86,13 @@ impl Session {
         }
         if self.is_in_transaction() {
             return self.bad_command(reply::MAIL_ALREADY);
+        }
+        if self
+            .options
+            .messages_max
+            .is_some_and(|max| self.messages >= max.get())
+        {
+            return self.close(reply::too_many_messages(&self.options.hostname));
         }
         // RFC 1870 §6.1: refused before it is sent.
         if parameters

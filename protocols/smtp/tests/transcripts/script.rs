@@ -99,6 +99,7 @@ fn turn(session: &mut Session, line: &str) -> Option<Step> {
             return None;
         }
         "silence" => session.timed_out(),
+        "too slow" => session.transaction_timed_out(),
         "shutdown" => session.shutting_down(),
         "logged in" => session.answer(Answer::LoggedIn),
         "wrong" => session.answer(Answer::Refused),

@@ -1,9 +1,11 @@
 //! Transcripts of SMTP sessions, with the world's answers between braces.
 
-use expect_test::{Expect, expect};
-use mailhorn_smtp::{Domain, Options, Protocol, too_many_connections};
+use std::num::NonZeroU32;
 
-use crate::script::{options, play, play_introduced, played_introduced};
+use expect_test::{Expect, expect};
+use mailhorn_smtp::{Domain, Options, Peer, Protocol, Security, too_many_connections};
+
+use crate::script::{options, play, play_introduced, played_introduced, played_with};
 
 #[track_caller]
 fn from_the_greeting(transcript: Expect) {
@@ -442,6 +444,28 @@ fn recipients_that_are_too_many_are_left_for_another_transaction() {
 }
 
 #[test]
+fn after_so_many_messages_another_one_needs_another_connection() {
+    let few = Options {
+        messages_max: NonZeroU32::new(2),
+        ..options(Protocol::Smtp)
+    };
+    let turns = "C: MAIL FROM:<>\nC: RCPT TO:<a@example.org>\n{accepted}\n";
+    let script = format!(
+        "C: EHLO c\n{turns}C: DATA\n{{complete}}\n{{delivered}}\n{turns}C: RSET\n\
+         {turns}C: BDAT 1\n{{complete}}\nC: BDAT 1\n{{bare line end}}\nC: NOOP\nC: MAIL FROM:<>\n"
+    );
+    let played = played_with(few, Peer::new(Security::Plain), &script);
+    let ended = "S: 421 4.7.0 mx.example.org too many messages for one connection, connect again\n> close\n";
+    assert!(played.ends_with(ended), "{played}");
+    assert_eq!(played.matches("S: 250 2.1.0 sender ok").count(), 3, "{played}");
+    assert_eq!(
+        options(Protocol::Lmtp).messages_max,
+        None,
+        "its client keeps a connection"
+    );
+}
+
+#[test]
 fn starttls_forgets_all_that_was_said_before() {
     let with_tls = Options {
         starttls: true,
@@ -506,6 +530,13 @@ fn silence_and_shutdown_end_the_session_with_their_own_codes() {
     introduced(expect![[r#"
         {silence}
         S: 421 4.4.2 mx.example.org idle for too long, closing
+        > close
+    "#]]);
+    introduced(expect![[r#"
+        C: MAIL FROM:<>
+        S: 250 2.1.0 sender ok
+        {too slow}
+        S: 421 4.4.2 mx.example.org the transaction took too long, closing
         > close
     "#]]);
     introduced(expect![[r#"
