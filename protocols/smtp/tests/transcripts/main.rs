@@ -4,6 +4,7 @@
 mod authentication;
 mod chunking;
 mod lmtp;
+mod model;
 mod rfc;
 mod script;
 mod smtp;
