@@ -88,7 +88,7 @@ fn curl_logs_in_and_sends_inside_tls_that_begins_with_the_first_octet() {
     let home = postbox.home.path();
     let url = format!("smtps://{}", postbox.node.smtps());
     let mut sent = Vec::new();
-    for (name, mechanism) in SHAPES.iter().zip(["PLAIN", "LOGIN", "SCRAM-SHA-256"]) {
+    for (name, mechanism) in SHAPES.iter().zip(["PLAIN", "LOGIN"]) {
         let file = file(home, name);
         let file = file.to_str().expect("a path");
         let message = ["-sS", "-k", &url, "--mail-from", READER, "--upload-file", file];
