@@ -299,7 +299,7 @@ fn transfer_options(settings: &Settings, protocol: Protocol, starttls: bool) -> 
             Protocol::Smtp => NonZeroU32::new(smtp.max_messages),
             Protocol::Lmtp => None,
         },
-        auth: smtp.auth,
+        auth: smtp.auth && protocol == Protocol::Smtp,
         log_in_failures_max: failures_max(smtp.max_log_in_failures),
         local_senders: match smtp.local_senders {
             LocalSenders::Anyone => mailhorn_smtp::LocalSenders::Anyone,

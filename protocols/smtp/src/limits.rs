@@ -3,9 +3,10 @@
 use std::num::{NonZeroU8, NonZeroU32};
 
 /// The longest command line, in octets with its line end. RFC 5321 §4.5.3.1.4 asks for 512, RFC 1870 §3 adds
-/// 26 for `SIZE`, RFC 6152 §2 adds 17 for `BODY` and RFC 6531 §3.4 adds 10; RFC 4954 §5 adds 500 for `AUTH=`. The rest is room for parameters of extensions we do not
-/// have, so that they are answered with `555` instead of being thrown away unread.
-pub const COMMAND_LINE_OCTETS_MAX: usize = 1024;
+/// 26 for `SIZE`, RFC 6152 §2 adds 17 for `BODY`, RFC 6531 §3.2 adds 10 for `SMTPUTF8` and RFC 4954 §3 adds 500 for
+/// `AUTH`; the rest is room for parameters of extensions we do not have, so that they are answered with `555` instead of
+/// being thrown away unread.
+pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
 
 /// The longest line of a SASL exchange, in octets with its line end, and of `AUTH` with its initial response.
 /// RFC 4954 §4 takes 12288 for enough.
