@@ -244,7 +244,8 @@ section!(
         /// From where a password may come in clear: `loopback` is this machine, by the client's address; `never`:
         /// only inside TLS; `always`: from everywhere. SCRAM shows no password and is taken in any case.
         allow_plaintext: Plaintext = "loopback";
-        /// Networks whose clients are spared the limits and delays per address: webmail, a proxy, this machine.
+        /// Networks whose clients are spared the limits and delays per address, and may send with any address
+        /// (`smtp.local_senders`): webmail, a proxy, this machine.
         trusted_networks: Vec<IpNet> = "127.0.0.0/8,::1/128";
         /// When SCRAM-SHA-256 (RFC 7677) is offered: `auto` while every account has keys for it. Some clients take
         /// it wherever it is offered and don't fall back.
