@@ -27,7 +27,7 @@ pub use self::login_delay::{Allowed, LOGINS_REMEMBERED_MAX, LoginDelay, TooSoon}
 use self::answers::Body;
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::{Admission, ConnectionPermit, UserPermit};
-use crate::auth::{Authenticator, ScramTicket};
+use crate::auth::{AllowPlaintext, Authenticator, ScramUnderway};
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::mailbox::{Listing, LockMode, Mailboxes, MaildropLock};
@@ -41,17 +41,6 @@ use crate::transport::Connection;
 pub const REPLY_OCTETS_MAX: usize = 32 * 1024;
 /// How long a good-bye may take.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-
-/// When a password may be sent in clear (`auth.allow_plaintext`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AllowPlaintext {
-    /// From a loopback address.
-    Loopback,
-    /// Not at all.
-    Never,
-    /// From anywhere.
-    Always,
-}
 
 /// How POP3 sessions behave.
 #[derive(Debug, Clone)]
@@ -159,13 +148,8 @@ pub fn refusal() -> Vec<u8> {
 }
 
 async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
-    let in_clear = match deps.options.allow_plaintext {
-        AllowPlaintext::Always => true,
-        AllowPlaintext::Never => false,
-        AllowPlaintext::Loopback => peer.to_canonical().is_loopback(),
-    };
     Options {
-        plaintext_log_in: if in_clear {
+        plaintext_log_in: if deps.options.allow_plaintext.allows(peer) {
             PlaintextLogIn::Always
         } else {
             PlaintextLogIn::OnlyWithTls
@@ -193,7 +177,7 @@ struct Conversation {
     body: Option<Body>,
     ahead: ReadAhead,
     account: Option<Arc<Account>>,
-    scram: Option<ScramTicket>,
+    scram: ScramUnderway,
     // Fields are dropped in this order: the maildrop is free before the connection's place is.
     lock: Option<MaildropLock>,
     user_permit: Option<UserPermit>,
@@ -237,7 +221,7 @@ impl Conversation {
             body: None,
             ahead: ReadAhead::default(),
             account: None,
-            scram: None,
+            scram: ScramUnderway::default(),
             lock: None,
             user_permit: None,
             _permit: accepted.permit,

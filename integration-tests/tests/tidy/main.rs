@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "mailhorn-smtp",
-        &["mailhorn-lines"],
+        &["mailhorn-lines", "mailhorn-sasl"],
         &["tokio", "actix", "fjall", "redis"],
     ),
     ("mailhorn-events", &[], &["tokio", "actix", "fjall", "redis"]),
@@ -241,6 +241,22 @@ fn a_stored_form_is_written_in_one_place() {
                 ));
             }
         }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_session_asks_a_name_service() {
+    let calls = ["lookup_host", "lookup_addr", "to_socket_addrs", "ToSocketAddrs"];
+    let paths = ["protocols/", "actors/core/src/"];
+    let mut wrong = Vec::new();
+    for file in tracked(".rs") {
+        if !paths.iter().any(|path| file.starts_with(path)) {
+            continue;
+        }
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        let found = calls.iter().filter(|call| text.contains(**call));
+        wrong.extend(found.map(|call| format!("{}: {call}: a session goes by addresses", file.display())));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

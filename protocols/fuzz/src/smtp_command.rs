@@ -3,7 +3,8 @@
 use mailhorn_smtp::{Address, Command, Domain, ForwardPath, ReversePath, limits};
 
 pub(crate) fn target(input: &[u8]) {
-    command(input);
+    command(input, false);
+    command(input, true);
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
@@ -39,25 +40,23 @@ fn whole_line(text: &str) {
     assert!(!text.contains(char::is_control), "{text:?}");
 }
 
-fn command(line: &[u8]) {
-    let parsed = Command::parse(line);
+/// `smtputf8`: whether the transaction is for addresses in UTF-8 (RFC 6531 §3.4).
+fn command(line: &[u8], smtputf8: bool) {
+    let parsed = Command::parse(line, smtputf8);
     assert_eq!(
-        Command::parse(&[line, b" "].concat()),
+        Command::parse(&[line, b" "].concat(), smtputf8),
         parsed,
         "white space at the end is overlooked"
     );
     let again = match &parsed {
-        Ok(Command::Mail(path, _)) => format!("MAIL FROM:{path}"),
+        Ok(Command::Mail(path, _)) if path.as_str().is_ascii() => format!("MAIL FROM:{path}"),
+        Ok(Command::Mail(path, _)) => format!("MAIL FROM:{path} SMTPUTF8"),
         Ok(Command::Rcpt(ForwardPath::Mailbox(address))) => format!("rcpt to:<{address}>"),
         Ok(Command::Ehlo(name)) => format!("ehlo {}", name.as_str()),
         _ => return,
     };
-    // An address beyond ASCII needs its parameter, which this line has not.
-    if !again.is_ascii() {
-        return;
-    }
     whole_line(&again);
-    match (parsed, Command::parse(again.as_bytes())) {
+    match (parsed, Command::parse(again.as_bytes(), smtputf8)) {
         (Ok(Command::Mail(path, _)), Ok(Command::Mail(same, _))) => assert_eq!(path, same),
         (parsed, same) => assert_eq!(parsed, same, "{again}"),
     }

@@ -1,7 +1,8 @@
 //! The data phase, in pieces of any size, against the rules as one would say them: search for the end, split
-//! into lines, strip a dot from each. Both must agree on where the message ends, how, and on every octet.
+//! into lines, strip a dot from each. Both must agree on where the message ends, how, and on every octet. And the same
+//! content in chunks of any sizes comes to the same.
 
-use mailhorn_smtp::{DataDecoder, DataEnd, HopCounter, Progress};
+use mailhorn_smtp::{ChunkDecoder, ContentDecoder, DataDecoder, DataEnd, LoopWatch, Progress};
 
 const END: &[u8] = b"\r\n.\r\n";
 
@@ -12,14 +13,14 @@ pub(crate) fn target(input: &[u8]) {
     };
     let content_octets_max = u64::from(*limit) * 4;
     let mut decoder = DataDecoder::new(content_octets_max);
-    let mut hops = HopCounter::default();
+    let mut loops = LoopWatch::default();
     let mut content = Vec::new();
     let mut before = 0;
     let mut ended = None;
     for part in stream.chunks(usize::from(*chunk).max(1)) {
         let known = content.len();
         let progress = decoder.push(part, &mut content);
-        hops.push(&content[known..]);
+        loops.push(&content[known..]);
         assert!(
             content.len() as u64 <= content_octets_max,
             "no more is kept than may be"
@@ -31,10 +32,10 @@ pub(crate) fn target(input: &[u8]) {
         before += part.len();
     }
 
-    let mut whole = HopCounter::default();
+    let mut whole = LoopWatch::default();
     whole.push(&content);
     assert_eq!(
-        hops.is_looping(),
+        loops.is_looping(),
         whole.is_looping(),
         "hops are counted the same in any pieces"
     );
@@ -44,7 +45,27 @@ pub(crate) fn target(input: &[u8]) {
     if let Some((_, DataEnd::Complete, expected_content)) = expected {
         assert_eq!(content, expected_content);
         assert!(content.is_empty() || content.ends_with(b"\r\n"));
+        assert_eq!(
+            in_chunks(&content, usize::from(*chunk).max(1), content_octets_max),
+            content
+        );
     }
+}
+
+/// The content that comes of chunks.
+fn in_chunks(content: &[u8], chunk: usize, content_octets_max: u64) -> Vec<u8> {
+    let mut decoder = ChunkDecoder::new(content_octets_max);
+    let mut kept = Vec::new();
+    let mut chunks = content.chunks(chunk).chain([&[][..]]).peekable();
+    while let Some(octets) = chunks.next() {
+        decoder.begin(octets.len() as u64, chunks.peek().is_none());
+        let ended = Progress::Ended {
+            consumed: octets.len(),
+            end: DataEnd::Complete,
+        };
+        assert_eq!(decoder.push(&[octets, b"NOOP"].concat(), &mut kept), ended);
+    }
+    kept
 }
 
 /// Where the message ends in the stream, how, and its content.

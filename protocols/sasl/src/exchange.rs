@@ -1,7 +1,7 @@
 //! The mechanisms and one exchange of each.
 
 use crate::scram::{self, KeysAwaited, ProofAwaited};
-use crate::{PASSWORD_OCTETS_MAX, RESPONSE_OCTETS_MAX, Secret, prepare_name};
+use crate::{PASSWORD_OCTETS_MAX, RESPONSE_OCTETS_MAX, Secret, decode, prepare_name};
 
 /// A mechanism that we serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,20 @@ impl Mechanism {
             None => Progress::Challenge(challenge.to_vec(), exchange),
         }
     }
+
+    /// Begins an exchange from what a protocol's AUTH command has behind the mechanism's name. One equals sign is an
+    /// empty initial response (RFC 5034 §4 and RFC 4954 §4).
+    #[must_use]
+    pub fn begin_encoded(self, initial: Option<&[u8]>) -> Progress {
+        match initial {
+            None => self.begin(None),
+            Some(b"=") => self.begin(Some(b"")),
+            Some(encoded) => match decode(encoded) {
+                Some(initial) => self.begin(Some(initial.declassify())),
+                None => Progress::Malformed(Malformed::Encoding),
+            },
+        }
+    }
 }
 
 /// What comes next in an exchange.
@@ -96,6 +110,10 @@ pub enum Progress {
 /// What is wrong with a client's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
+    /// The client gave the exchange up: one asterisk (RFC 5034 §4 and RFC 4954 §4).
+    Cancelled,
+    /// Not base64.
+    Encoding,
     /// More than [`RESPONSE_OCTETS_MAX`] octets, or a password of more than [`PASSWORD_OCTETS_MAX`].
     TooLong,
     /// Not in the mechanism's form.
@@ -119,6 +137,8 @@ impl Malformed {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
+            Self::Cancelled => "authentication cancelled",
+            Self::Encoding => "response is not base64",
             Self::TooLong => "response too long",
             Self::Syntax => "malformed response",
             Self::Name => "malformed user name",
@@ -152,6 +172,18 @@ impl Exchange {
 
     pub(crate) fn scram_acknowledged(user: String) -> Self {
         Self(State::ScramAcknowledged { user })
+    }
+
+    /// Takes the client's response as its line has it.
+    #[must_use]
+    pub fn respond_encoded(self, line: &[u8]) -> Progress {
+        if line == b"*" {
+            return Progress::Malformed(Malformed::Cancelled);
+        }
+        match decode(line) {
+            Some(response) => self.respond(response.declassify()),
+            None => Progress::Malformed(Malformed::Encoding),
+        }
     }
 
     /// Takes the client's decoded response.
@@ -296,6 +328,28 @@ mod tests {
         assert_eq!(challenge, b"Password:");
         assert_eq!(outcome(exchange.respond(b"")), "Syntax");
         assert_eq!(outcome(Mechanism::Login.begin(Some(b""))), "Name");
+    }
+
+    #[test]
+    fn lines_are_base64_with_an_equals_sign_for_nothing_and_a_star_to_give_up() {
+        let begun = |initial: &str| outcome(Mechanism::Plain.begin_encoded(Some(initial.as_bytes())));
+        assert_eq!(begun("AHRpbQBwYXNz"), "check tim pass");
+        assert_eq!(begun("="), "Syntax", "an empty message");
+        assert_eq!(begun("AHRpbQBwYXNz="), "Encoding");
+        assert_eq!(
+            outcome(Mechanism::Login.begin_encoded(None)),
+            "challenge Username:"
+        );
+        let responded = |line: &str| {
+            let Progress::Challenge(_, exchange) = Mechanism::Plain.begin(None) else {
+                panic!("no challenge")
+            };
+            outcome(exchange.respond_encoded(line.as_bytes()))
+        };
+        assert_eq!(responded("AHRpbQBwYXNz"), "check tim pass");
+        assert_eq!(responded(""), "Syntax");
+        assert_eq!(responded("="), "Encoding");
+        assert_eq!(responded("*"), "Cancelled");
     }
 
     #[test]

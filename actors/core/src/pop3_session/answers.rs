@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use mailhorn_events::MailboxId;
-use mailhorn_pop3::{Answer, Ask, BodyEncoder, Need, ServerNonce};
+use mailhorn_pop3::{Answer, Ask, BodyEncoder, Need};
 use mailhorn_ports::{Account, Change, Expunge, Part, ReadError};
 use tokio::time::Instant;
 
@@ -35,28 +35,19 @@ impl Conversation {
                 let login = self.deps.auth.password(peer, &user, &password).await;
                 self.logged_in(login).await
             }
-            Ask::ScramKeys { user } => match self.deps.auth.scram_keys(peer, &user).await {
-                Ok(lookup) => {
-                    self.scram = Some(lookup.ticket);
-                    let nonce = ServerNonce::new(self.deps.ids.random_octets());
-                    Answer::ScramKeys {
-                        keys: lookup.keys,
-                        nonce,
-                    }
+            Ask::ScramKeys { user } => {
+                let begun = self.scram.begin(&self.deps.auth, &self.deps.ids, peer, &user);
+                match begun.await {
+                    Ok((keys, nonce)) => Answer::ScramKeys { keys, nonce },
+                    Err(login) => self.logged_in(login).await,
                 }
-                Err(unchecked) => self.logged_in(unchecked.into()).await,
-            },
+            }
             Ask::ScramRefused { .. } => {
-                if let Some(ticket) = self.scram.take() {
-                    self.deps.auth.scram_refused(ticket).await;
-                }
-                self.logged_in(Login::Refused).await
+                let login = self.scram.disproven(&self.deps.auth).await;
+                self.logged_in(login).await
             }
             Ask::ScramLogIn { .. } => {
-                let login = match self.scram.take() {
-                    Some(ticket) => self.deps.auth.scram_verified(ticket).await,
-                    None => Login::Refused,
-                };
+                let login = self.scram.proven(&self.deps.auth).await;
                 self.logged_in(login).await
             }
             Ask::Body { index, utf8, .. } => self.open_body(index, utf8).await,
@@ -65,11 +56,11 @@ impl Conversation {
     }
 
     async fn logged_in(&mut self, login: Login) -> Answer<Arc<Listing>> {
+        let result = login.result();
         let (answer, result) = match login {
             Login::Accepted(account) => self.open_maildrop(account).await,
-            Login::Refused => (Answer::Refused, "refused"),
-            Login::TooManyFailures => (Answer::Unavailable, "throttled"),
-            Login::Unavailable => (Answer::Unavailable, "unavailable"),
+            Login::Refused => (Answer::Refused, result),
+            Login::TooManyFailures | Login::Unavailable => (Answer::Unavailable, result),
         };
         self.deps
             .metrics

@@ -6,6 +6,7 @@
 
 use mailhorn_pop3::{Header, HeaderScan};
 use mailhorn_ports::{Part, ReadError};
+use mailhorn_smtp::trace::came_with_smtputf8;
 
 use super::Conversation;
 
@@ -28,20 +29,4 @@ impl Conversation {
         }
         Ok(known == Header::NotAscii)
     }
-}
-
-/// Whether a stored message came with `SMTPUTF8`, as our own `Received` field says (RFC 6531 §4.3): the uppermost one,
-/// behind `Return-Path` and `Delivered-To`. What stands behind it is the sender's and is not looked at.
-fn came_with_smtputf8(stored: &[u8]) -> bool {
-    let mut lines = stored.split(|octet| *octet == b'\n');
-    let is_ours = |line: &&[u8]| line.starts_with(b"Return-Path: ") || line.starts_with(b"Delivered-To: ");
-    let first = lines.find(|line| !is_ours(line)).unwrap_or_default();
-    if !first.starts_with(b"Received: from ") {
-        return false;
-    }
-    let second = lines.next().unwrap_or_default().trim_ascii();
-    let mut words = second.split(|octet| *octet == b' ');
-    words.next() == Some(b"by")
-        && words.nth(1) == Some(b"with")
-        && words.next().is_some_and(|with| with.starts_with(b"UTF8"))
 }

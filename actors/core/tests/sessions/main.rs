@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod authentication;
+mod chunking;
+mod limits;
 mod locks;
 mod pop3;
 mod quota;

@@ -9,7 +9,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
-use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
+use mailhorn_core::auth::{AllowPlaintext, Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions, Outcome};
@@ -18,7 +18,7 @@ use mailhorn_core::mailbox::{
 };
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
-use mailhorn_core::pop3_session::{AllowPlaintext, LoginDelay, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::pop3_session::{LoginDelay, Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
@@ -29,7 +29,7 @@ use mailhorn_ports::{
     NewAccount, Octets, Recipient,
 };
 use mailhorn_sasl::Secret;
-use mailhorn_smtp::{Address, Domain, Protocol};
+use mailhorn_smtp::{Address, Domain, Protocol, Security};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -48,6 +48,8 @@ pub(crate) struct Knobs {
     /// Limits of those for whom none are set; quotas are off without.
     pub(crate) quota: Option<QuotaOptions>,
     pub(crate) reading: Reading,
+    /// What is different in the options of SMTP and LMTP sessions.
+    pub(crate) transfer: fn(&mut TransferOptions, &mut mailhorn_smtp::Options),
     /// Locks between nodes, and their times.
     pub(crate) locks: Option<(Arc<dyn MaildropLocks>, ClusterLockOptions)>,
 }
@@ -64,6 +66,7 @@ impl Default for Knobs {
             notes: true,
             quota: None,
             reading: Reading::Cached,
+            transfer: |_, _| {},
             locks: None,
         }
     }
@@ -192,7 +195,7 @@ impl World {
             store: Arc::clone(&shared),
             mailboxes: mailboxes.clone(),
             log: log.clone(),
-            auth,
+            auth: Arc::clone(&auth),
             read_ahead: mailhorn_core::read_ahead::permits(),
             login_delay: LoginDelay::new(knobs.login_delay, Arc::clone(&metrics)).map(Arc::new),
             admission: admission.clone(),
@@ -218,14 +221,22 @@ impl World {
             let postmaster = Address::parse("ann@example.org").unwrap();
             let mut session = mailhorn_smtp::Options::new(protocol, hostname, postmaster);
             session.size_octets_max = 1_000_000;
+            session.auth = true;
+            let mut options = TransferOptions {
+                session: Arc::new(session.clone()),
+                idle_timeout: PATIENCE,
+                transaction_timeout: PATIENCE,
+                write_stall: PATIENCE,
+                handshake_timeout: PATIENCE,
+                allow_plaintext: AllowPlaintext::Loopback,
+                trusted_networks: Vec::new(),
+                notes: knobs.notes,
+            };
+            (knobs.transfer)(&mut options, &mut session);
+            options.session = Arc::new(session);
             let deps = Arc::new(TransferDeps {
-                options: TransferOptions {
-                    session: Arc::new(session),
-                    idle_timeout: PATIENCE,
-                    write_stall: PATIENCE,
-                    handshake_timeout: PATIENCE,
-                    notes: knobs.notes,
-                },
+                options,
+                auth: Arc::clone(&auth),
                 tls: None,
                 store: Arc::clone(&shared),
                 directory: Arc::clone(&directory),
@@ -237,7 +248,7 @@ impl World {
                 kind: Arc::clone(kind),
             });
             let start: StartSession = Arc::new(move |accepted: Accepted| {
-                TransferSession::new(accepted, Arc::clone(&deps)).start();
+                TransferSession::new(accepted, Arc::clone(&deps), Security::Plain).start();
             });
             transfer.push(services.accept(name, &admission, start, Vec::new()).await);
         }
@@ -427,6 +438,11 @@ impl Client {
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Sends `text` over and over until the connection is closed.
+    pub(crate) async fn send_until_closed(&mut self, text: &str) {
+        while self.stream.write_all(text.as_bytes()).await.is_ok() {}
     }
 
     /// The next line without its end; `None` at the end of the stream.

@@ -1,7 +1,7 @@
 //! AUTHORIZATION: who is it? (RFC 1939 §4 and §7, RFC 2595, RFC 5034)
 
 use mailhorn_lines::Frame;
-use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Progress, Secret, decode, encode};
+use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Progress, Secret, encode};
 
 use super::transaction::Transaction;
 use super::{
@@ -11,8 +11,6 @@ use super::{
 use crate::command::{Command, SyntaxError};
 use crate::reply::ResponseCode;
 use crate::{Maildrop, Reply};
-
-const NOT_BASE64: &str = "response is not base64";
 
 impl<M: Maildrop> Session<M> {
     pub(super) fn authorization(
@@ -106,16 +104,7 @@ impl<M: Maildrop> Session<M> {
                 return self.go_on(State::Authorization { user }, unsupported);
             }
         };
-        let initial = match initial.map(Secret::declassify) {
-            None => None,
-            // RFC 5034 §4: one equals sign is an empty initial response.
-            Some(b"=") => Some(Secret::new("")),
-            Some(encoded) => match decode(encoded) {
-                Some(decoded) => Some(decoded),
-                None => return self.bad(State::Authorization { user }, NOT_BASE64),
-            },
-        };
-        let progress = mechanism.begin(initial.as_ref().map(Secret::declassify));
+        let progress = mechanism.begin_encoded(initial.map(Secret::declassify));
         self.proceed(user, mechanism, progress)
     }
 
@@ -127,16 +116,8 @@ impl<M: Maildrop> Session<M> {
             // a command.
             Frame::TooLong => return Step::ReplyThenClose(error("response too long")),
         };
-        if line.declassify() == b"*" {
-            return self.bad(State::Authorization { user: None }, "authentication cancelled");
-        }
-        match decode(line.declassify()) {
-            Some(decoded) => {
-                let progress = exchange.respond(decoded.declassify());
-                self.proceed(None, mechanism, progress)
-            }
-            None => self.bad(State::Authorization { user: None }, NOT_BASE64),
-        }
+        let progress = exchange.respond_encoded(line.declassify());
+        self.proceed(None, mechanism, progress)
     }
 
     /// `user` is the name that USER gave before, which an AUTH that never began leaves alone.
