@@ -16,7 +16,7 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a node may take to end after SIGTERM: its own deadline is 30 s.
 const END_PATIENCE: Duration = Duration::from_secs(60);
 /// The listeners, as the node's log names them.
-const LISTENERS: [&str; 5] = ["smtp", "lmtp", "pop3", "pop3s", "admin"];
+const LISTENERS: [&str; 6] = ["smtp", "smtps", "lmtp", "pop3", "pop3s", "admin"];
 
 /// The `mailhorn` program: `MAILHORN_BIN`, or else the one that was built beside the test.
 ///
@@ -260,6 +260,7 @@ impl Node {
     pub fn builder() -> NodeBuilder {
         let listen = [
             "smtp.listen",
+            "smtp.listen_tls",
             "lmtp.listen",
             "pop3.listen",
             "pop3.listen_tls",
@@ -290,6 +291,12 @@ impl Node {
     #[must_use]
     pub fn smtp(&self) -> SocketAddr {
         self.address("smtp")
+    }
+
+    /// Where it speaks SMTP with TLS from the first octet.
+    #[must_use]
+    pub fn smtps(&self) -> SocketAddr {
+        self.address("smtps")
     }
 
     /// Where it speaks LMTP.

@@ -12,8 +12,10 @@ use crate::settings::Settings;
 /// Bound sockets, not blocking, for each service.
 #[derive(Debug)]
 pub struct Listeners {
-    /// SMTP.
+    /// SMTP with STARTTLS.
     pub smtp: Vec<TcpListener>,
+    /// SMTP with TLS from the first octet.
+    pub smtp_tls: Vec<TcpListener>,
     /// LMTP.
     pub lmtp: Vec<TcpListener>,
     /// POP3 with STLS.
@@ -27,8 +29,10 @@ pub struct Listeners {
 /// Where a node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
-    /// SMTP.
+    /// SMTP with STARTTLS.
     pub smtp: Vec<SocketAddr>,
+    /// SMTP with TLS from the first octet.
+    pub smtp_tls: Vec<SocketAddr>,
     /// LMTP.
     pub lmtp: Vec<SocketAddr>,
     /// POP3 with STLS.
@@ -45,6 +49,7 @@ impl Addresses {
     pub fn wanted(settings: &Settings) -> Self {
         Self {
             smtp: settings.smtp.listen.clone(),
+            smtp_tls: settings.smtp.listen_tls.clone(),
             lmtp: settings.lmtp.listen.clone(),
             pop3: settings.pop3.listen.clone(),
             pop3_tls: settings.pop3.listen_tls.clone(),
@@ -79,6 +84,7 @@ impl Listeners {
         };
         Ok(Self {
             smtp: bind("smtp.listen", &settings.smtp.listen)?,
+            smtp_tls: bind("smtp.listen_tls", &settings.smtp.listen_tls)?,
             lmtp: bind("lmtp.listen", &settings.lmtp.listen)?,
             pop3: bind("pop3.listen", &settings.pop3.listen)?,
             pop3_tls: bind("pop3.listen_tls", &settings.pop3.listen_tls)?,
@@ -100,6 +106,7 @@ impl Listeners {
         };
         Ok(Addresses {
             smtp: of(&self.smtp)?,
+            smtp_tls: of(&self.smtp_tls)?,
             lmtp: of(&self.lmtp)?,
             pop3: of(&self.pop3)?,
             pop3_tls: of(&self.pop3_tls)?,

@@ -1,6 +1,6 @@
 //! Settings as the parts of the node take them.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, FailureLimits, ScramOffer};
@@ -9,6 +9,7 @@ use mailhorn_core::quota::QuotaOptions;
 use mailhorn_core::recipients::RecipientOptions;
 use mailhorn_embedded::Options as StoreOptions;
 use mailhorn_events::QuotaLimits;
+use mailhorn_pop3::Announced;
 use mailhorn_ports::{ListenerOptions, QuotaDefaults};
 use mailhorn_smtp::Address;
 
@@ -123,6 +124,20 @@ impl Settings {
             memory_octets: usize::try_from(self.feed.memory.octets()).unwrap_or(usize::MAX),
             linger: self.feed.linger,
             clients_max: count(self.feed.max_clients),
+        }
+    }
+
+    /// What POP3 announces in CAPA. A delay that isn't of whole seconds is announced as the next longer one that is.
+    #[must_use]
+    pub fn announced(&self) -> Announced {
+        let delay = self.pop3.login_delay;
+        let seconds = delay
+            .as_secs()
+            .saturating_add(u64::from(delay.subsec_nanos() > 0));
+        Announced {
+            expire: self.pop3.announce_expire,
+            login_delay_seconds: NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX)),
+            implementation: self.pop3.implementation.clone(),
         }
     }
 

@@ -18,7 +18,7 @@ use mailhorn_ports::{
     Account, CHUNK_OCTETS_MAX, Change, Delivery, NoteKey, Octets, Recipient, RecipientOutcome, StoreError,
     Verdict,
 };
-use mailhorn_smtp::{Address, DataEnd, DeliveryVerdict, Envelope, HopCounter, trace};
+use mailhorn_smtp::{Address, DataEnd, DeliveryVerdict, Envelope, LoopWatch, trace};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -90,7 +90,7 @@ pub struct Incoming {
     size: u64,
     /// Over the octets as received, without our Received line: a retry has another one.
     digest: Sha256,
-    hops: HopCounter,
+    loops: LoopWatch,
     failed: Option<StoreError>,
     refused: bool,
 }
@@ -121,7 +121,7 @@ impl Incoming {
             chunk: received,
             stored_chunks: 0,
             digest: Sha256::new(),
-            hops: HopCounter::default(),
+            loops: LoopWatch::default(),
             failed: None,
             refused: false,
         }
@@ -140,7 +140,7 @@ impl Incoming {
             return;
         }
         self.digest.update(&content);
-        self.hops.push(content);
+        self.loops.push(content);
         self.size = self
             .size
             .saturating_add(u64::try_from(content.len()).unwrap_or(u64::MAX));
@@ -170,7 +170,7 @@ impl Incoming {
     pub fn end(&self) -> DataEnd {
         match &self.failed {
             Some(_) => DataEnd::StoreFailed,
-            None if self.hops.is_looping() => DataEnd::TooManyHops,
+            None if self.loops.is_looping() => DataEnd::TooManyHops,
             None => DataEnd::Complete,
         }
     }
@@ -178,7 +178,8 @@ impl Incoming {
     /// Makes the message durable for all its recipients, those aside who have no room.
     pub async fn deliver(self, deps: &TransferDeps) -> Resolved {
         let recipients = self.recipients(deps);
-        let refused = self.refuse_without_room(deps, &recipients).await;
+        let mut refused = self.refuse_loops(deps);
+        self.refuse_without_room(deps, &recipients, &mut refused).await;
         let standing = recipients.iter().zip(&refused);
         let present: Vec<Recipient> = standing
             .filter(|(_, refused)| refused.is_none())
@@ -241,25 +242,46 @@ impl Incoming {
         self.envelope.recipients.iter().map(recipient).collect()
     }
 
-    /// What is told to each recipient that gets nothing for its quota; `None` to the others. On SMTP one reply speaks for
-    /// all, so whoever was accepted at RCPT gets the message.
+    /// What is told to each recipient that has had the message before; `None` to the others.
+    ///
+    /// On SMTP one reply speaks for all. Where some of them have had it and others not, all get it: a `250` that left
+    /// some out would be untrue, a `554` would keep it from the others, and a `451` would say so for days and then do the
+    /// same. Who has had it has it twice, and the circle ends at the latest when it has passed too many hosts; mostly the
+    /// next time around, when it comes back to that one alone.
+    fn refuse_loops(&self, deps: &TransferDeps) -> Vec<Option<DeliveryVerdict>> {
+        let recipients = &self.envelope.recipients;
+        let refused: Vec<_> = recipients
+            .iter()
+            .map(|recipient| {
+                self.loops
+                    .was_delivered_to(recipient)
+                    .then_some(DeliveryVerdict::Looping)
+            })
+            .collect();
+        if deps.is_lmtp() || refused.iter().all(Option::is_some) {
+            refused
+        } else {
+            vec![None; recipients.len()]
+        }
+    }
+
+    /// Refuses each recipient that gets nothing for its quota. On SMTP one reply speaks for all, so whoever was accepted
+    /// at RCPT gets the message.
     async fn refuse_without_room(
         &self,
         deps: &TransferDeps,
         recipients: &[Option<Recipient>],
-    ) -> Vec<Option<DeliveryVerdict>> {
+        refused: &mut [Option<DeliveryVerdict>],
+    ) {
         let Some(quotas) = deps.quotas.as_ref().filter(|_| deps.is_lmtp()) else {
-            return vec![None; recipients.len()];
+            return;
         };
-        let mut refused = Vec::with_capacity(recipients.len());
-        for recipient in recipients {
-            refused.push(match recipient {
-                Some(recipient) => no_room(quotas, recipient, self.size).await,
-                None => None,
-            });
+        for (recipient, refused) in recipients.iter().zip(refused.iter_mut()) {
+            if let (Some(recipient), None) = (recipient, &refused) {
+                *refused = no_room(quotas, recipient, self.size).await;
+            }
         }
-        spare_retries(deps, recipients, &mut refused).await;
-        refused
+        spare_retries(deps, recipients, refused).await;
     }
 }
 
@@ -366,6 +388,7 @@ fn refusal(deps: &TransferDeps, refused: DeliveryVerdict) -> &'static str {
     let outcome = match refused {
         DeliveryVerdict::MailboxFull => "mailbox_full",
         DeliveryVerdict::OverQuota => "over_quota",
+        DeliveryVerdict::Looping => return "looping",
         DeliveryVerdict::NoSuchUser => return "gone",
         DeliveryVerdict::Delivered | DeliveryVerdict::InsufficientStorage | DeliveryVerdict::Unavailable => {
             return "unavailable";

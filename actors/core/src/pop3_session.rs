@@ -6,6 +6,8 @@
 //! restarted: the client connects again.
 
 mod answers;
+mod login_delay;
+mod utf8;
 
 use std::io;
 use std::net::IpAddr;
@@ -14,16 +16,18 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use mailhorn_lines::Framer;
-use mailhorn_pop3::{Channel, Encoded, Options, PlaintextLogIn, Reply, Session, StatusLine, Step};
+use mailhorn_pop3::{Announced, Channel, Encoded, Options, PlaintextLogIn, Reply, Session, StatusLine, Step};
 use mailhorn_ports::{Account, Ids, MailStore};
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub use self::login_delay::{Allowed, LOGINS_REMEMBERED_MAX, LoginDelay, TooSoon};
+
 use self::answers::Body;
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::{Admission, ConnectionPermit, UserPermit};
-use crate::auth::{Authenticator, ScramTicket};
+use crate::auth::{AllowPlaintext, Authenticator, ScramUnderway};
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::mailbox::{Listing, LockMode, Mailboxes, MaildropLock};
@@ -37,17 +41,6 @@ use crate::transport::Connection;
 pub const REPLY_OCTETS_MAX: usize = 32 * 1024;
 /// How long a good-bye may take.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
-
-/// When a password may be sent in clear (`auth.allow_plaintext`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AllowPlaintext {
-    /// From a loopback address.
-    Loopback,
-    /// Not at all.
-    Never,
-    /// From anywhere.
-    Always,
-}
 
 /// How POP3 sessions behave.
 #[derive(Debug, Clone)]
@@ -68,6 +61,8 @@ pub struct Pop3Options {
     pub allow_plaintext: AllowPlaintext,
     /// Failed log-ins that end a connection.
     pub log_in_failures_max: std::num::NonZeroU8,
+    /// What CAPA says of the operator's policy; a delay between log-ins is kept by [`Pop3Deps::login_delay`].
+    pub announced: Arc<Announced>,
 }
 
 /// What POP3 sessions need.
@@ -87,6 +82,8 @@ pub struct Pop3Deps {
     pub auth: Arc<Authenticator>,
     /// Permits for reading ahead.
     pub read_ahead: Arc<Semaphore>,
+    /// Who may log in again, if log-ins have to be some time apart.
+    pub login_delay: Option<Arc<LoginDelay>>,
     /// Who may come in.
     pub admission: Admission,
     /// Time and names.
@@ -151,13 +148,8 @@ pub fn refusal() -> Vec<u8> {
 }
 
 async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
-    let in_clear = match deps.options.allow_plaintext {
-        AllowPlaintext::Always => true,
-        AllowPlaintext::Never => false,
-        AllowPlaintext::Loopback => peer.to_canonical().is_loopback(),
-    };
     Options {
-        plaintext_log_in: if in_clear {
+        plaintext_log_in: if deps.options.allow_plaintext.allows(peer) {
             PlaintextLogIn::Always
         } else {
             PlaintextLogIn::OnlyWithTls
@@ -165,6 +157,7 @@ async fn session_options(deps: &Pop3Deps, peer: IpAddr) -> Options {
         stls: deps.tls.is_some(),
         scram: deps.auth.scram_offered().await,
         log_in_failures_max: deps.options.log_in_failures_max,
+        announced: Arc::clone(&deps.options.announced),
     }
 }
 
@@ -184,7 +177,7 @@ struct Conversation {
     body: Option<Body>,
     ahead: ReadAhead,
     account: Option<Arc<Account>>,
-    scram: Option<ScramTicket>,
+    scram: ScramUnderway,
     // Fields are dropped in this order: the maildrop is free before the connection's place is.
     lock: Option<MaildropLock>,
     user_permit: Option<UserPermit>,
@@ -228,7 +221,7 @@ impl Conversation {
             body: None,
             ahead: ReadAhead::default(),
             account: None,
-            scram: None,
+            scram: ScramUnderway::default(),
             lock: None,
             user_permit: None,
             _permit: accepted.permit,

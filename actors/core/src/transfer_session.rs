@@ -4,23 +4,32 @@
 //! data comes after the message is durable, and that a message is never held in memory as a whole. **Never** restarted:
 //! the client tries again, and a retry whose first try was stored is known ([`crate::delivery`]).
 
+mod content;
+mod log_in;
+mod replies;
+
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use mailhorn_lines::{Frame, Framer};
+use ipnet::IpNet;
+use mailhorn_lines::Framer;
 use mailhorn_ports::{Account, Ids, MailStore};
 use mailhorn_smtp::{
-    Address, Answer, Ask, DataDecoder, DataEnd, DeliveryVerdict, Options, Progress, Protocol,
-    RecipientVerdict, Replies, Security, Session, Step, limits,
+    Address, Answer, Ask, Options, Peer, Protocol, RecipientVerdict, Security, Session, Step,
 };
 use rustls::ServerConfig;
 use tokio::time::Instant;
 
+use self::content::Receiving;
+use self::log_in::LogIn;
+pub use self::replies::refusal;
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::ConnectionPermit;
-use crate::delivery::{Incoming, Notes, Resolved};
+use crate::auth::{AllowPlaintext, Authenticator};
+use crate::delivery::Notes;
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
@@ -42,10 +51,16 @@ pub struct TransferOptions {
     pub session: Arc<Options>,
     /// Silence before a session ends (RFC 5321 §4.5.3.2.7: five minutes).
     pub idle_timeout: Duration,
+    /// How long a transaction may take, from `MAIL` to the end of its content.
+    pub transaction_timeout: Duration,
     /// How long a client may take none of what is sent to it.
     pub write_stall: Duration,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
+    /// When a password may be sent in clear.
+    pub allow_plaintext: AllowPlaintext,
+    /// Peers that may send with any address (`smtp.local_senders`).
+    pub trusted_networks: Vec<IpNet>,
     /// Whether notes of deliveries are kept at all (`smtp.duplicate_window` is not 0).
     pub notes: bool,
 }
@@ -55,10 +70,12 @@ pub struct TransferOptions {
 pub struct TransferDeps {
     /// Limits and time-outs.
     pub options: TransferOptions,
-    /// TLS, for STARTTLS; `None` where it is not offered.
+    /// TLS, for STARTTLS and for the port that begins with it; `None` where it is not offered.
     pub tls: Option<Arc<ServerConfig>>,
     /// Octets.
     pub store: Arc<dyn MailStore>,
+    /// Passwords.
+    pub auth: Arc<Authenticator>,
     /// Whose an address is.
     pub recipients: Recipients,
     /// Whether mail fits; `None` where quotas are switched off.
@@ -80,20 +97,53 @@ impl TransferDeps {
     pub(crate) fn is_lmtp(&self) -> bool {
         self.options.session.protocol == Protocol::Lmtp
     }
+
+    /// What is known of a client from its address alone.
+    async fn peer(&self, peer: IpAddr, security: Security) -> Peer {
+        let options = &self.options;
+        Peer {
+            security,
+            plaintext_log_in: options.allow_plaintext.allows(peer),
+            scram: options.session.auth && self.auth.scram_offered().await,
+            trusted: options
+                .trusted_networks
+                .iter()
+                .any(|network| network.contains(&peer)),
+        }
+    }
+
+    /// The protocol's name in logs and metrics.
+    fn protocol(&self) -> &'static str {
+        match self.options.session.protocol {
+            Protocol::Smtp => "smtp",
+            Protocol::Lmtp => "lmtp",
+        }
+    }
 }
 
 /// One session.
 #[derive(Debug)]
 pub struct TransferSession {
-    begin: Option<(Accepted, Arc<TransferDeps>)>,
+    begin: Option<Box<Begin>>,
+}
+
+#[derive(Debug)]
+struct Begin {
+    accepted: Accepted,
+    deps: Arc<TransferDeps>,
+    security: Security,
 }
 
 impl TransferSession {
-    /// A session for a connection that was accepted.
+    /// A session for a connection that was accepted. With [`Security::Tls`] TLS begins at once (RFC 8314 §3.3).
     #[must_use]
-    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>) -> Self {
+    pub fn new(accepted: Accepted, deps: Arc<TransferDeps>, security: Security) -> Self {
         Self {
-            begin: Some((accepted, deps)),
+            begin: Some(Box::new(Begin {
+                accepted,
+                deps,
+                security,
+            })),
         }
     }
 }
@@ -102,17 +152,15 @@ impl Actor for TransferSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((accepted, deps)) = self.begin.take() else {
+        let Some(begin) = self.begin.take() else {
             return ctx.stop();
         };
-        match Conversation::begin(accepted, deps) {
-            // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
-            Ok(conversation) => ctx.wait(conversation.run().into_actor(self).map(|(), _, ctx| ctx.stop())),
-            Err(error) => {
-                tracing::debug!(%error, "a connection was gone before it began");
-                ctx.stop();
-            }
-        }
+        // Nothing else runs in this actor: the conversation is its one task, and it ends with it.
+        ctx.wait(
+            Conversation::hold(begin)
+                .into_actor(self)
+                .map(|(), _, ctx| ctx.stop()),
+        );
     }
 }
 
@@ -130,8 +178,11 @@ struct Conversation {
     session: Session,
     /// The accounts of the recipients that were accepted in this transaction.
     accepted: Vec<(Address, Arc<Account>)>,
+    log_in: LogIn,
+    /// When the transaction has to have its content.
+    transaction_ends: Option<Instant>,
     /// The message that is coming in.
-    incoming: Option<Box<Incoming>>,
+    receiving: Option<Box<Receiving>>,
     /// Notes of what was answered `250`, until something shows that the reply was read.
     unread: Notes,
     drain: DrainWatch,
@@ -141,15 +192,35 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn begin(accepted: Accepted, deps: Arc<TransferDeps>) -> io::Result<Box<Self>> {
+    /// The whole conversation. Its rare and large parts are boxed where they are called, so that what waits for the
+    /// next command is small.
+    async fn hold(begin: Box<Begin>) {
+        let security = begin.security;
+        match Box::pin(Self::begin(*begin)).await {
+            Ok(conversation) => conversation.run(security).await,
+            Err(error) => tracing::debug!(%error, "a connection was gone before it began"),
+        }
+    }
+
+    async fn begin(
+        Begin {
+            accepted,
+            deps,
+            security,
+        }: Begin,
+    ) -> io::Result<Box<Self>> {
         let connection = Connection::new(accepted.socket, accepted.peer)?;
+        let peer = deps.peer(connection.peer(), security).await;
+        let session = Session::new(Arc::clone(&deps.options.session), peer);
         Ok(Box::new(Self {
-            session: Session::new(Arc::clone(&deps.options.session), Security::Plain),
+            framer: Framer::new(session.line_octets_max()),
+            session,
             connection,
-            framer: Framer::new(limits::COMMAND_LINE_OCTETS_MAX),
             out: Vec::new(),
             accepted: Vec::new(),
-            incoming: None,
+            log_in: LogIn::default(),
+            transaction_ends: None,
+            receiving: None,
             unread: Notes::new(deps.log.clone()),
             alive: deps.kind.born(),
             drain: deps.drain.clone(),
@@ -159,31 +230,39 @@ impl Conversation {
         }))
     }
 
-    async fn run(mut self: Box<Self>) {
-        let ended = self.talk().await;
+    async fn run(mut self: Box<Self>, security: Security) {
+        let ended = self.talk(security).await;
         self.unread.keep();
         match ended {
             Ok(()) => Box::pin(self.connection.close(CLOSE_DEADLINE)).await,
             Err(error) => {
                 let peer = self.connection.peer();
-                tracing::debug!(session = self.alive.number(), protocol = self.protocol(), %peer, %error, "connection lost");
+                tracing::debug!(session = self.alive.number(), protocol = self.deps.protocol(), %peer, %error, "connection lost");
             }
         }
     }
 
-    async fn talk(&mut self) -> io::Result<()> {
+    async fn talk(&mut self, security: Security) -> io::Result<()> {
+        if security == Security::Tls {
+            self.start_tls().await?;
+        }
         let greeting = self.session.greeting();
         greeting.encode(&mut self.out);
         loop {
+            self.framer.set_limit(self.session.line_octets_max());
             let step = match self.framer.next_frame() {
                 Some(frame) => {
                     let begun = Instant::now();
-                    let verb = verb(&frame);
+                    let verb = self.verb(&frame);
                     let step = self.session.command(frame);
                     let next = self.perform(step, verb).await?;
                     self.deps.kind.handled(1, begun);
-                    if !self.session.is_in_transaction() {
+                    if self.session.is_in_transaction() {
+                        self.time_transaction();
+                    } else {
                         self.accepted.clear();
+                        self.receiving = None;
+                        self.transaction_ends = None;
                     }
                     match next {
                         Next::Command => continue,
@@ -207,6 +286,10 @@ impl Conversation {
 
     /// Waits for octets, or for a reason to end. A transaction that has begun may go on while the node drains.
     async fn fill(&mut self) -> io::Result<Fill> {
+        let deadline = self.deadline();
+        if deadline <= Instant::now() {
+            return Ok(Fill::End(self.out_of_time()));
+        }
         let was_empty = self.framer.is_empty();
         let framer = &mut self.framer;
         let read = self.connection.read(|octets| framer.push(octets));
@@ -233,29 +316,41 @@ impl Conversation {
                 Ok(Fill::Octets)
             }
             () = ending => Ok(Fill::End(self.session.shutting_down())),
-            () = tokio::time::sleep(self.deps.options.idle_timeout) => {
-                self.deps.metrics.limit("smtp.idle_timeout");
-                Ok(Fill::End(self.session.timed_out()))
-            }
+            () = tokio::time::sleep_until(deadline) => Ok(Fill::End(self.out_of_time())),
         }
+    }
+
+    async fn ask(&mut self, ask: Ask) -> io::Result<Answer> {
+        Ok(match ask {
+            Ask::Recipient {
+                address,
+                declared_octets,
+            } => Answer::Recipient(self.recipient(address, declared_octets).await),
+            Ask::Sender { address } => Answer::Sender(self.sender(&address).await),
+            Ask::Deliver => {
+                let verdicts = self.deliver().await;
+                // What came in with the message can't be an answer to our reply.
+                let framer = &mut self.framer;
+                self.connection.read_ready(|octets| framer.push(octets)).await?;
+                Answer::Delivered(verdicts)
+            }
+            Ask::LogIn { user, password } => {
+                // It may take long; what was answered before it must not wait for it.
+                self.flush().await?;
+                self.password(&user, &password).await
+            }
+            Ask::ScramKeys { user } => self.scram_keys(&user).await,
+            Ask::ScramRefused { .. } => self.scram_refused().await,
+            Ask::ScramLogIn { .. } => self.scram_verified().await,
+        })
     }
 
     async fn perform(&mut self, mut step: Step, verb: &'static str) -> io::Result<Next> {
         loop {
             step = match step {
-                Step::Ask(Ask::Recipient {
-                    address,
-                    declared_octets,
-                }) => {
-                    let verdict = Box::pin(self.recipient(address, declared_octets)).await;
-                    self.session.answer(Answer::Recipient(verdict))
-                }
-                Step::Ask(Ask::Deliver) => {
-                    let verdicts = Box::pin(self.deliver()).await;
-                    // What came in with the message can't be an answer to our reply.
-                    let framer = &mut self.framer;
-                    self.connection.read_ready(|octets| framer.push(octets)).await?;
-                    self.session.answer(Answer::Delivered(verdicts))
+                Step::Ask(ask) => {
+                    let answer = Box::pin(self.ask(ask)).await?;
+                    self.session.answer(answer)
                 }
                 Step::Reply(replies) => {
                     self.reply(&replies, verb);
@@ -264,13 +359,17 @@ impl Conversation {
                 Step::Data { reply, envelope } => {
                     self.reply(&reply, verb);
                     self.flush().await?;
-                    let peer = self.connection.peer();
-                    let accepted = std::mem::take(&mut self.accepted);
-                    let incoming = Incoming::new(&self.deps, envelope, accepted, peer);
-                    self.incoming = Some(Box::new(incoming));
-                    let end = Box::pin(self.take_data()).await?;
-                    self.session.data_ended(end)
+                    Box::pin(self.data(envelope)).await?
                 }
+                Step::Chunk {
+                    envelope,
+                    octets,
+                    last,
+                } => Box::pin(self.chunk(envelope, octets, last)).await?,
+                Step::SkipChunk { octets, reply } => match Box::pin(self.skip_chunk(octets)).await? {
+                    Some(end) => end,
+                    None => Step::Reply(reply),
+                },
                 Step::ReplyThenTls(replies) => {
                     if !self.framer.is_empty() {
                         return Ok(Next::Close);
@@ -347,109 +446,6 @@ impl Conversation {
         verdict
     }
 
-    /// Takes the message's octets in until their end.
-    async fn take_data(&mut self) -> io::Result<DataEnd> {
-        let mut decoder = DataDecoder::new(self.deps.options.session.size_octets_max);
-        let mut content = Vec::new();
-        loop {
-            if self.framer.buffered().is_empty() {
-                self.fill_data().await?;
-            }
-            let taken = self.framer.buffered().len();
-            let progress = decoder.push(self.framer.buffered(), &mut content);
-            let Some(incoming) = self.incoming.as_mut() else {
-                return Err(io::Error::other("data came in without a message"));
-            };
-            if decoder.is_refused() {
-                incoming.refuse();
-            }
-            incoming.push(&self.deps, &mut content).await;
-            match progress {
-                Progress::More => self.framer.consume(taken),
-                Progress::Ended { consumed, end } => {
-                    self.framer.consume(consumed);
-                    self.deps.metrics.octets_in.inc_by(decoder.content_octets());
-                    return Ok(if end == DataEnd::Complete {
-                        incoming.end()
-                    } else {
-                        end
-                    });
-                }
-            }
-        }
-    }
-
-    async fn fill_data(&mut self) -> io::Result<()> {
-        let framer = &mut self.framer;
-        let read = self.connection.read(|octets| framer.push(octets));
-        tokio::select! {
-            biased;
-            read = read => match read? {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(()),
-            },
-            () = self.drain.deadline() => Err(io::Error::other("the node ends")),
-            () = tokio::time::sleep(self.deps.options.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-
-    async fn deliver(&mut self) -> Vec<DeliveryVerdict> {
-        let Some(incoming) = self.incoming.take() else {
-            return Vec::new();
-        };
-        let Resolved {
-            verdicts,
-            notes,
-            message,
-        } = incoming.deliver(&self.deps).await;
-        let delivered = verdicts
-            .iter()
-            .filter(|verdict| **verdict == DeliveryVerdict::Delivered)
-            .count();
-        tracing::info!(
-            session = self.alive.number(),
-            protocol = self.protocol(),
-            peer = %self.connection.peer(),
-            id = %message,
-            recipients = verdicts.len(),
-            delivered,
-            "mail"
-        );
-        // On SMTP one reply speaks for all: where it is `451`, the notes of those who have it must go on counting.
-        if self.deps.is_lmtp() || delivered == verdicts.len() {
-            self.unread.add(notes);
-        } else {
-            self.deps.log.keep(notes);
-        }
-        verdicts
-    }
-
-    fn reply(&mut self, replies: &Replies, verb: &'static str) {
-        for reply in replies.iter() {
-            let result = match reply.code() {
-                ..400 => "ok",
-                400..500 => "temporary",
-                500.. => "refused",
-            };
-            tracing::trace!(
-                session = self.alive.number(),
-                protocol = self.protocol(),
-                verb,
-                reply = reply.code(),
-                "command"
-            );
-            self.deps.metrics.command(self.protocol(), verb, result);
-        }
-        replies.encode(&mut self.out);
-    }
-
-    fn protocol(&self) -> &'static str {
-        match self.deps.options.session.protocol {
-            Protocol::Smtp => "smtp",
-            Protocol::Lmtp => "lmtp",
-        }
-    }
-
     async fn flush(&mut self) -> io::Result<()> {
         self.connection
             .write(&mut self.out, self.deps.options.write_stall)
@@ -461,26 +457,4 @@ enum Fill {
     Octets,
     Gone,
     End(Step),
-}
-
-/// What is told to a connection that may not come in.
-#[must_use]
-pub fn refusal(options: &Options) -> Vec<u8> {
-    let mut octets = Vec::new();
-    mailhorn_smtp::too_many_connections(&options.hostname).encode(&mut octets);
-    octets
-}
-
-/// The command's verb for the metric: one of a known set, so that a client can't make up new ones.
-fn verb(frame: &Frame) -> &'static str {
-    const VERBS: [&str; 13] = [
-        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP",
-        "STARTTLS",
-    ];
-    let Frame::Line(line) = frame else { return "other" };
-    let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();
-    VERBS
-        .into_iter()
-        .find(|verb| verb.as_bytes().eq_ignore_ascii_case(word))
-        .unwrap_or("other")
 }

@@ -80,6 +80,31 @@ fn curl_sends_by_smtp_in_clear_and_by_starttls_to_several_recipients() {
 }
 
 #[test]
+fn curl_logs_in_and_sends_inside_tls_that_begins_with_the_first_octet() {
+    if !there_are(&["curl"]) {
+        return;
+    }
+    let postbox = Postbox::empty();
+    let home = postbox.home.path();
+    let url = format!("smtps://{}", postbox.node.smtps());
+    let mut sent = Vec::new();
+    for (name, mechanism) in SHAPES.iter().zip(["PLAIN", "LOGIN"]) {
+        let file = file(home, name);
+        let file = file.to_str().expect("a path");
+        let message = ["-sS", "-k", &url, "--mail-from", READER, "--upload-file", file];
+        let user = format!("{READER}:{PASSWORD}");
+        let options = format!("AUTH={mechanism}");
+        let log_in = ["-u", &user, "--login-options", &options, "--mail-rcpt", OTHER];
+        run(program(home, "curl", message.iter().chain(&log_in)));
+        sent.push(*name);
+    }
+    check_mail_of(&postbox, OTHER, &sent);
+    for octets in mail_of(&postbox, OTHER) {
+        assert!(String::from_utf8_lossy(&octets).contains(" with ESMTPSA\r\n"));
+    }
+}
+
+#[test]
 fn curl_is_told_of_a_recipient_that_is_not_there_and_nobody_gets_anything() {
     if !there_are(&["curl"]) {
         return;

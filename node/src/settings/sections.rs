@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mailhorn_events::wire::Format;
+use mailhorn_pop3::{Expire, Implementation};
 use mailhorn_ports::GroupName;
 use mailhorn_smtp::{Address, Domain};
 
 use super::table::section;
 use super::value::{
-    Backend, ByteSize, Centre, EventKind, HostPort, HttpUrl, Keyspace, Levels, Lock, LogFormat, NodeName,
-    Percent, Plaintext, RedisTarget, Replicas, Scram, Separator, Threads, Transport,
+    Backend, ByteSize, Centre, EventKind, HostPort, HttpUrl, Keyspace, Levels, LocalSenders, Lock, LogFormat,
+    NodeName, Percent, Plaintext, RedisTarget, Replicas, Scram, Separator, Threads, Transport,
 };
 
 section!(
@@ -114,8 +115,11 @@ section!(
 section!(
     /// Mail comes in by SMTP (RFC 5321), for local domains alone.
     Smtp {
-        /// Addresses to listen on. An empty list: SMTP is off.
+        /// Addresses to listen on; a client may turn to TLS there by STARTTLS (RFC 3207). An empty list: no such listener.
         listen: Vec<SocketAddr> = "127.0.0.1:2525";
+        /// Addresses to listen on with TLS from the first octet (`submissions`, RFC 8314 §3.3). An empty list: no such
+        /// listener.
+        listen_tls: Vec<SocketAddr> = "";
         /// The name by which the node greets and which its Received lines carry, on LMTP too. Other servers expect
         /// a name that leads to this machine.
         hostname: Domain = "localhost";
@@ -135,9 +139,24 @@ section!(
         duplicate_window: Duration = "24h", "0" to "30d";
         /// After how many bad commands a connection is closed, on LMTP too.
         max_bad_commands: u32 = "20", "1" to "1000";
+        /// Whether users may log in (AUTH, RFC 4954), where `auth.allow_plaintext` and `auth.scram` let them. They may send to
+        /// local domains as anyone may; for what a log-in is good, see `smtp.local_senders`. LMTP has none.
+        auth: bool = "true";
+        /// After how many failed log-ins a connection is closed.
+        max_log_in_failures: u32 = "3", "1" to "255";
+        /// Who may send with an address of a local domain in the envelope: `anyone`, or, so that nobody else passes for a
+        /// user, `authenticated`: who has logged in, and then with an address of their own alone. Networks of
+        /// `auth.trusted_networks` may send with any, and so may LMTP.
+        local_senders: LocalSenders = "anyone";
         /// How long a client may be silent, between commands or within a message (RFC 5321 §4.5.3.2 asks for at
         /// least 5 minutes).
         idle_timeout: Duration = "5m", "5m" to "1h";
+        /// How long a transaction may take, from MAIL to the end of its content, however busy its client is; on LMTP too.
+        /// Past it the client is told 421 and its connection is closed.
+        transaction_timeout: Duration = "30m", "5m" to "24h";
+        /// How many messages may be sent over one connection, those that were refused among them. The MAIL after them is
+        /// answered with 421. LMTP has no such limit: the server in front keeps its connections.
+        max_messages: u32 = "1000", "1" to "1000000";
         /// How many connections may be open. Further ones are greeted with 421 and closed.
         max_connections: u32 = "1000", "1" to "1000000";
         /// How many connections may be open from one address, `auth.trusted_networks` aside.
@@ -146,7 +165,8 @@ section!(
 );
 
 section!(
-    /// Mail comes in by LMTP (RFC 2033), from a mail server that took it before.
+    /// Mail comes in by LMTP (RFC 2033), from a mail server that took it before. That one must not add `Delivered-To`: it
+    /// says where mail was delivered already, and to bring it there again is a loop, answered with 554.
     Lmtp {
         /// Addresses to listen on. An empty list: LMTP is off.
         listen: Vec<SocketAddr> = "127.0.0.1:2424";
@@ -186,6 +206,16 @@ section!(
         max_sessions_per_user: u32 = "10", "1" to "1000";
         /// After how many failed log-ins a connection is closed.
         max_log_in_failures: u32 = "3", "1" to "255";
+        /// How long after a log-in the same user may log in again. Sooner is answered with `-ERR [LOGIN-DELAY]`, once the
+        /// password was right; it counts from the `+OK` of the last log-in (RFC 2449 §6.5), and CAPA says so in whole
+        /// seconds, rounded up. Each node of a cluster counts its own log-ins alone, and a start forgets them. 0: off.
+        login_delay: Duration = "0", "0" to "24h";
+        /// What CAPA says of how long mail may be left on the server (RFC 2449 §6.7): `NEVER` (to be deleted), or the
+        /// fewest days that it stays. The node deletes nothing by itself, so this tells what whoever runs it does. Empty:
+        /// it isn't announced.
+        announce_expire: Option<Expire> = "";
+        /// What CAPA says that the server is (RFC 2449 §6.9), such as `Mailhorn`. Empty: it isn't announced.
+        implementation: Option<Implementation> = "";
     }
 );
 
@@ -223,12 +253,13 @@ section!(
 );
 
 section!(
-    /// Who may log in, and how.
+    /// Who may log in to POP3 and SMTP, and how.
     Auth {
         /// From where a password may come in clear: `loopback` is this machine, by the client's address; `never`:
         /// only inside TLS; `always`: from everywhere. SCRAM shows no password and is taken in any case.
         allow_plaintext: Plaintext = "loopback";
-        /// Networks whose clients are spared the limits and delays per address: webmail, a proxy, this machine.
+        /// Networks whose clients are spared the limits and delays per address, and may send with any address
+        /// (`smtp.local_senders`): webmail, a proxy, this machine.
         trusted_networks: Vec<IpNet> = "127.0.0.0/8,::1/128";
         /// When SCRAM-SHA-256 (RFC 7677) is offered: `auto` while every account has keys for it. Some clients take
         /// it wherever it is offered and don't fall back.
@@ -243,7 +274,7 @@ section!(
         /// Lanes of one argon2id hash. They are computed one after the other.
         argon2_lanes: u32 = "1", "1" to "16";
         /// How many log-ins may wait for their hash: one a core is made at a time. Further ones are answered with
-        /// `-ERR [SYS/TEMP]`.
+        /// `-ERR [SYS/TEMP]`, on SMTP with 454.
         hash_queue: u32 = "256", "1" to "65536";
         /// For how many accounts a verified password is remembered (as a keyed hash, never the password itself), so
         /// that a client that polls doesn't cost an argon2id hash each time. A change of the password voids it at

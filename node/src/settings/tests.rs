@@ -298,9 +298,17 @@ fn listeners_that_cannot_work_together_are_refused_by_the_setting_to_change() {
 }
 
 #[test]
+fn the_postmaster_can_get_mail_that_came_without_smtputf8() {
+    let postmaster = |text: &str| complaint(|s| s.smtp.postmaster = Some(text.parse().unwrap()));
+    assert_eq!(postmaster("p\u{f6}st@example.org"), ["smtp.postmaster"]);
+    assert_eq!(postmaster("post@b\u{fc}cher.example"), [""; 0]);
+}
+
+#[test]
 fn the_self_signed_certificate_is_for_this_machine_alone() {
     let outside = || vec!["192.0.2.1:110".parse().unwrap()];
     assert_eq!(complaint(|s| s.pop3.listen_tls = outside()), ["pop3.listen_tls"]);
+    assert_eq!(complaint(|s| s.smtp.listen_tls = outside()), ["smtp.listen_tls"]);
     assert_eq!(complaint(|s| s.pop3.listen = outside()), ["pop3.listen"]);
     assert_eq!(
         complaint(|s| s.smtp.listen = outside()),

@@ -6,6 +6,7 @@
 mod choices;
 mod cluster;
 mod listening;
+mod pop3;
 mod separator;
 
 use std::fmt;
@@ -18,7 +19,7 @@ use ipnet::IpNet;
 use mailhorn_smtp::{Address, Domain};
 use tracing::level_filters::LevelFilter;
 
-pub use choices::{Backend, Lock, LogFormat, Plaintext, Scram, Transport};
+pub use choices::{Backend, LocalSenders, Lock, LogFormat, Plaintext, Scram, Transport};
 pub use cluster::{Centre, HostPort, Keyspace, RedisTarget, Replicas};
 pub use listening::{EventKind, HttpUrl, Percent};
 pub use separator::Separator;

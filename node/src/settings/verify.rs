@@ -24,6 +24,7 @@ impl Settings {
         let mut problems = Vec::new();
         self.verify_certificate(&mut problems);
         self.verify_listeners(&mut problems);
+        self.verify_smtp(&mut problems);
         self.verify_times(&mut problems);
         self.verify_events(&mut problems);
         self.verify_cassandra(&mut problems);
@@ -42,9 +43,10 @@ impl Settings {
     }
 
     /// Every listener's setting with its addresses.
-    fn listeners(&self) -> [(&'static str, &[SocketAddr]); 5] {
+    fn listeners(&self) -> [(&'static str, &[SocketAddr]); 6] {
         [
             ("smtp.listen", &self.smtp.listen),
+            ("smtp.listen_tls", &self.smtp.listen_tls),
             ("lmtp.listen", &self.lmtp.listen),
             ("pop3.listen", &self.pop3.listen),
             ("pop3.listen_tls", &self.pop3.listen_tls),
@@ -68,15 +70,15 @@ impl Settings {
             }
             _ => {}
         }
-        if let Some(address) = self
-            .pop3
-            .listen_tls
-            .iter()
-            .find(|address| !self.offers_tls(**address))
-        {
-            let why = "the self-signed certificate is for loopback addresses alone; set tls.certificate and tls.key, \
-                       or listen on a loopback address";
-            problems.push(combination("pop3.listen_tls", address.to_toml(), why));
+        for (key, listeners) in [
+            ("pop3.listen_tls", &self.pop3.listen_tls),
+            ("smtp.listen_tls", &self.smtp.listen_tls),
+        ] {
+            if let Some(address) = listeners.iter().find(|address| !self.offers_tls(**address)) {
+                let why = "the self-signed certificate is for loopback addresses alone; set tls.certificate and \
+                           tls.key, or listen on a loopback address";
+                problems.push(combination(key, address.to_toml(), why));
+            }
         }
         let in_clear = self.auth.allow_plaintext == Plaintext::Always;
         let without_tls = self
@@ -133,6 +135,19 @@ impl Settings {
                     problems.push(combination(key, address.to_toml(), why));
                 }
             }
+        }
+    }
+
+    fn verify_smtp(&self, problems: &mut Vec<Problem>) {
+        if let Some(postmaster) = self
+            .smtp
+            .postmaster
+            .as_ref()
+            .filter(|address| address.needs_smtputf8())
+        {
+            let why = "mail that came without SMTPUTF8 goes to it too, and can't name it in its header; set an address \
+                       with an ASCII local part";
+            problems.push(combination("smtp.postmaster", postmaster.to_toml(), why));
         }
     }
 

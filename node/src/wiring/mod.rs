@@ -160,6 +160,7 @@ async fn run_on(
     actix_rt::spawn(admin);
     let mail = MailListeners {
         smtp: listeners.smtp,
+        smtp_tls: listeners.smtp_tls,
         lmtp: listeners.lmtp,
         pop3: listeners.pop3,
         pop3_tls: listeners.pop3_tls,

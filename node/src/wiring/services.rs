@@ -1,29 +1,32 @@
 //! The services that take and give mail: their sessions, their limits, their listening sockets.
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::Arc;
 
 use actix::prelude::*;
 use anyhow::Context as _;
 use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, KeepAlive, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
+use mailhorn_core::auth::AllowPlaintext;
 use mailhorn_core::drain::DrainWatch;
 use mailhorn_core::mailbox::LockMode;
-use mailhorn_core::pop3_session::{self, AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::pop3_session::{self, LoginDelay, Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::read_ahead;
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{self, TransferDeps, TransferOptions, TransferSession};
-use mailhorn_smtp::Protocol;
+use mailhorn_smtp::{Protocol, Security};
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 
 use super::Parts;
+use crate::settings::value::LocalSenders;
 use crate::settings::{Lock, Plaintext, Settings, Threads};
 
 /// The sockets that mail goes through.
 pub(super) struct MailListeners {
     pub(super) smtp: Vec<TcpListener>,
+    pub(super) smtp_tls: Vec<TcpListener>,
     pub(super) lmtp: Vec<TcpListener>,
     pub(super) pop3: Vec<TcpListener>,
     pub(super) pop3_tls: Vec<TcpListener>,
@@ -52,6 +55,7 @@ impl Parts {
                 .map(|arbiter| Home::new(arbiter.handle()))
                 .collect(),
             read_ahead: read_ahead::permits(),
+            login_delay: LoginDelay::new(settings.pop3.login_delay, Arc::clone(&self.metrics)).map(Arc::new),
         };
         let lmtp = admission(
             settings,
@@ -69,13 +73,15 @@ impl Parts {
             settings.pop3.max_connections_per_address,
         );
         let mut ready = Vec::new();
-        for (protocol, admission, listeners) in [
-            (Protocol::Lmtp, &lmtp, listeners.lmtp),
-            (Protocol::Smtp, &smtp, listeners.smtp),
+        for (protocol, security, admission, listeners) in [
+            (Protocol::Lmtp, Security::Plain, &lmtp, listeners.lmtp),
+            (Protocol::Smtp, Security::Plain, &smtp, listeners.smtp),
+            (Protocol::Smtp, Security::Tls, &smtp, listeners.smtp_tls),
         ] {
             for listener in listeners {
                 let address = listener.local_addr()?;
-                ready.push((services.transfer(protocol, address, admission), listener, address));
+                let service = services.transfer(protocol, security, address, admission);
+                ready.push((service, listener, address));
             }
         }
         for (implicit_tls, listeners) in [(false, listeners.pop3), (true, listeners.pop3_tls)] {
@@ -139,6 +145,7 @@ struct Services<'a> {
     watch: DrainWatch,
     homes: Arc<[Home]>,
     read_ahead: Arc<Semaphore>,
+    login_delay: Option<Arc<LoginDelay>>,
 }
 
 impl Services<'_> {
@@ -149,19 +156,22 @@ impl Services<'_> {
             .then(|| Arc::clone(&self.parts.tls))
     }
 
-    fn transfer(&self, protocol: Protocol, address: SocketAddr, admission: &Admission) -> Service {
+    fn transfer(
+        &self,
+        protocol: Protocol,
+        security: Security,
+        address: SocketAddr,
+        admission: &Admission,
+    ) -> Service {
         let settings = self.settings;
         let tls = self.tls(address);
-        let hostname = settings.smtp.hostname.clone();
-        let postmaster = settings.postmaster();
-        let mut session = mailhorn_smtp::Options::new(protocol, hostname, postmaster);
-        session.size_octets_max = settings.smtp.max_message_size.octets();
-        session.recipients_max = usize::try_from(settings.smtp.max_recipients).unwrap_or(usize::MAX);
-        session.bad_commands_max = settings.smtp.max_bad_commands;
-        session.starttls = tls.is_some();
+        let session = transfer_options(settings, protocol, tls.is_some());
         let (name, idle_timeout, limits, kind) = match protocol {
             Protocol::Smtp => (
-                "smtp",
+                match security {
+                    Security::Plain => "smtp",
+                    Security::Tls => "smtps",
+                },
                 settings.smtp.idle_timeout,
                 ["smtp.max_connections", "smtp.max_connections_per_address"],
                 &self.parts.kinds.smtp,
@@ -173,16 +183,24 @@ impl Services<'_> {
                 &self.parts.kinds.lmtp,
             ),
         };
-        let refusal = transfer_session::refusal(&session).into();
+        // Before a handshake nothing can be said.
+        let refusal = match security {
+            Security::Plain => transfer_session::refusal(&session),
+            Security::Tls => Vec::new(),
+        };
         let deps = Arc::new(TransferDeps {
             options: TransferOptions {
                 session: Arc::new(session),
                 idle_timeout,
+                transaction_timeout: settings.smtp.transaction_timeout,
                 write_stall: settings.net.write_timeout,
                 handshake_timeout: settings.tls.handshake_timeout,
+                allow_plaintext: allow_plaintext(settings),
+                trusted_networks: settings.auth.trusted_networks.clone(),
                 notes: !settings.smtp.duplicate_window.is_zero(),
             },
             tls,
+            auth: Arc::clone(&self.parts.auth),
             store: Arc::clone(&self.parts.store),
             recipients: self.parts.recipients(settings),
             quotas: self.parts.quotas.clone(),
@@ -193,9 +211,9 @@ impl Services<'_> {
             kind: Arc::clone(kind),
         });
         let start: StartSession = Arc::new(move |accepted: Accepted| {
-            TransferSession::new(accepted, Arc::clone(&deps)).start();
+            TransferSession::new(accepted, Arc::clone(&deps), security).start();
         });
-        self.service(name, limits, admission, start, refusal)
+        self.service(name, limits, admission, start, refusal.into())
     }
 
     fn pop3(&self, implicit_tls: bool, address: SocketAddr, admission: &Admission) -> Service {
@@ -208,6 +226,7 @@ impl Services<'_> {
             log: self.parts.log.clone(),
             auth: Arc::clone(&self.parts.auth),
             read_ahead: Arc::clone(&self.read_ahead),
+            login_delay: self.login_delay.clone(),
             admission: admission.clone(),
             ids: self.parts.ids.clone(),
             drain: self.watch.clone(),
@@ -268,14 +287,41 @@ fn pop3_options(settings: &Settings) -> Pop3Options {
             Lock::Shared => LockMode::Shared,
         },
         lock_wait: settings.pop3.lock_wait,
-        allow_plaintext: match settings.auth.allow_plaintext {
-            Plaintext::Loopback => AllowPlaintext::Loopback,
-            Plaintext::Never => AllowPlaintext::Never,
-            Plaintext::Always => AllowPlaintext::Always,
-        },
-        log_in_failures_max: NonZeroU8::try_from(
-            u8::try_from(settings.pop3.max_log_in_failures).unwrap_or(u8::MAX),
-        )
-        .unwrap_or(NonZeroU8::MIN),
+        allow_plaintext: allow_plaintext(settings),
+        log_in_failures_max: failures_max(settings.pop3.max_log_in_failures),
+        announced: Arc::new(settings.announced()),
     }
+}
+
+fn transfer_options(settings: &Settings, protocol: Protocol, starttls: bool) -> mailhorn_smtp::Options {
+    let smtp = &settings.smtp;
+    mailhorn_smtp::Options {
+        size_octets_max: smtp.max_message_size.octets(),
+        recipients_max: usize::try_from(smtp.max_recipients).unwrap_or(usize::MAX),
+        bad_commands_max: smtp.max_bad_commands,
+        messages_max: match protocol {
+            Protocol::Smtp => NonZeroU32::new(smtp.max_messages),
+            Protocol::Lmtp => None,
+        },
+        auth: smtp.auth && protocol == Protocol::Smtp,
+        log_in_failures_max: failures_max(smtp.max_log_in_failures),
+        local_senders: match smtp.local_senders {
+            LocalSenders::Anyone => mailhorn_smtp::LocalSenders::Anyone,
+            LocalSenders::Authenticated => mailhorn_smtp::LocalSenders::Authenticated,
+        },
+        starttls,
+        ..mailhorn_smtp::Options::new(protocol, smtp.hostname.clone(), settings.postmaster())
+    }
+}
+
+fn allow_plaintext(settings: &Settings) -> AllowPlaintext {
+    match settings.auth.allow_plaintext {
+        Plaintext::Loopback => AllowPlaintext::Loopback,
+        Plaintext::Never => AllowPlaintext::Never,
+        Plaintext::Always => AllowPlaintext::Always,
+    }
+}
+
+fn failures_max(setting: u32) -> NonZeroU8 {
+    NonZeroU8::try_from(u8::try_from(setting).unwrap_or(u8::MAX)).unwrap_or(NonZeroU8::MIN)
 }

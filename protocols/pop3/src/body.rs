@@ -48,7 +48,7 @@ enum Part {
 
 /// What has been sent of the line that the next octet belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+pub(crate) enum Line {
     /// Nothing; before it came CRLF, or nothing at all.
     Empty,
     /// Nothing, but the LF before it had no CR.
@@ -131,7 +131,7 @@ impl BodyEncoder {
 
 impl Line {
     /// Whether a line that began like this and goes on to its LF with `rest` is blank.
-    fn is_blank_with(self, rest: &[u8]) -> bool {
+    pub(crate) fn is_blank_with(self, rest: &[u8]) -> bool {
         match self {
             Self::Empty | Self::EmptyAfterBareLf => rest.is_empty() || rest == b"\r",
             Self::OnlyCr => rest.is_empty(),
@@ -139,7 +139,8 @@ impl Line {
         }
     }
 
-    fn after(self, octets: &[u8]) -> Self {
+    /// What has been sent of it once these octets are.
+    pub(crate) fn after(self, octets: &[u8]) -> Self {
         match octets {
             [] => self,
             [.., b'\r', b'\n'] => Self::Empty,

@@ -13,6 +13,7 @@ pub enum Verb {
     Auth,
     Capa,
     Dele,
+    Lang,
     List,
     Noop,
     Pass,
@@ -24,16 +25,18 @@ pub enum Verb {
     Top,
     Uidl,
     User,
+    Utf8,
     /// Any other word, no word, or a line too long to look at.
     Unknown,
 }
 
 impl Verb {
     /// Every verb that is served.
-    pub const SERVED: [Self; 14] = [
+    pub const SERVED: [Self; 16] = [
         Self::Auth,
         Self::Capa,
         Self::Dele,
+        Self::Lang,
         Self::List,
         Self::Noop,
         Self::Pass,
@@ -45,6 +48,7 @@ impl Verb {
         Self::Top,
         Self::Uidl,
         Self::User,
+        Self::Utf8,
     ];
 
     /// As it is written; `UNKNOWN` for what is not served.
@@ -54,6 +58,7 @@ impl Verb {
             Self::Auth => "AUTH",
             Self::Capa => "CAPA",
             Self::Dele => "DELE",
+            Self::Lang => "LANG",
             Self::List => "LIST",
             Self::Noop => "NOOP",
             Self::Pass => "PASS",
@@ -65,6 +70,7 @@ impl Verb {
             Self::Top => "TOP",
             Self::Uidl => "UIDL",
             Self::User => "USER",
+            Self::Utf8 => "UTF8",
             Self::Unknown => "UNKNOWN",
         }
     }
@@ -112,6 +118,7 @@ pub(crate) enum Command {
     },
     Capa,
     Dele(MessageNumber),
+    Lang(Option<LanguageRange>),
     List(Option<MessageNumber>),
     Noop,
     Quit,
@@ -121,6 +128,56 @@ pub(crate) enum Command {
     Stat,
     Stls,
     Uidl(Option<MessageNumber>),
+    Utf8,
+}
+
+/// What LANG asks for (RFC 6856 §3.2): a basic language range of RFC 4647 §2.1, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LanguageRange {
+    /// What the replies are written in, by one of its tags.
+    Known(Language),
+    /// None of the languages that there are.
+    Unknown,
+}
+
+/// A tag under which the replies can be had. It is the same English: `i-default` has to be there, and has to be
+/// understood by whoever reads English (RFC 2277 §4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    Default,
+    English,
+}
+
+impl Language {
+    pub(crate) const ALL: [Self; 2] = [Self::Default, Self::English];
+
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            Self::Default => "i-default",
+            Self::English => "en",
+        }
+    }
+}
+
+impl LanguageRange {
+    /// Tags have no case. A range that is not there is shortened at its end until one is (RFC 4647 §3.4), so whoever
+    /// wants `en-GB` gets `en`. `*` is what the administrator prefers (RFC 6856 §3.2), and there is nothing else.
+    fn parse(range: &[u8]) -> Self {
+        if range == b"*" {
+            return Self::Known(Language::English);
+        }
+        let mut wanted = range;
+        loop {
+            let same = |language: &Language| language.tag().as_bytes().eq_ignore_ascii_case(wanted);
+            if let Some(language) = Language::ALL.into_iter().find(same) {
+                return Self::Known(language);
+            }
+            let Some(end) = memchr::memrchr(b'-', wanted) else {
+                return Self::Unknown;
+            };
+            wanted = wanted.get(..end).unwrap_or_default();
+        }
+    }
 }
 
 /// Why a line is not a command.
@@ -134,6 +191,7 @@ pub(crate) enum SyntaxError {
     NoNumber,
     NoSuchMessage,
     Name,
+    Password,
 }
 
 impl SyntaxError {
@@ -147,6 +205,7 @@ impl SyntaxError {
             Self::NoNumber => "argument is not a number",
             Self::NoSuchMessage => "no such message",
             Self::Name => "malformed user name",
+            Self::Password => "password is not UTF-8",
         }
     }
 }
@@ -167,6 +226,8 @@ fn arguments(verb: Verb, rest: &[u8]) -> Result<Command, SyntaxError> {
     let command = match verb {
         // RFC 1939 §7: PASS has one argument, so spaces belong to it, at its ends too.
         Verb::Pass if rest.is_empty() => return Err(SyntaxError::Missing),
+        // RFC 6856 §2.2: who takes UTF-8 here takes nothing else.
+        Verb::Pass if std::str::from_utf8(rest).is_err() => return Err(SyntaxError::Password),
         Verb::Pass => return Ok(Command::Pass(Secret::new(rest))),
         Verb::User => Command::User(prepare_name(words.required()?).ok_or(SyntaxError::Name)?),
         Verb::Auth => match words.optional() {
@@ -178,6 +239,7 @@ fn arguments(verb: Verb, rest: &[u8]) -> Result<Command, SyntaxError> {
         },
         Verb::Capa => Command::Capa,
         Verb::Dele => Command::Dele(MessageNumber::parse(words.required()?)?),
+        Verb::Lang => Command::Lang(words.optional().map(LanguageRange::parse)),
         Verb::List => Command::List(words.optional().map(MessageNumber::parse).transpose()?),
         Verb::Noop => Command::Noop,
         Verb::Quit => Command::Quit,
@@ -190,6 +252,7 @@ fn arguments(verb: Verb, rest: &[u8]) -> Result<Command, SyntaxError> {
             Command::Body(number, Lines::Top(line_count(words.required()?)?))
         }
         Verb::Uidl => Command::Uidl(words.optional().map(MessageNumber::parse).transpose()?),
+        Verb::Utf8 => Command::Utf8,
         Verb::Unknown => return Err(SyntaxError::UnknownCommand),
     };
     match words.optional() {
@@ -275,6 +338,10 @@ mod tests {
             ("TOP 1 -1", Err(SyntaxError::NoNumber)),
             ("TOP 1 18446744073709551616", Err(SyntaxError::NoNumber)),
             ("TOP 1 0 0", Err(SyntaxError::Surplus)),
+            ("UTF8", Ok(Command::Utf8)),
+            ("UTF8 USER", Err(SyntaxError::Surplus)),
+            ("LANG", Ok(Command::Lang(None))),
+            ("LANG en de", Err(SyntaxError::Surplus)),
         ];
         for (line, expected) in cases {
             assert_eq!(parse(line.as_bytes()).1, expected, "{line:?}");
@@ -311,6 +378,36 @@ mod tests {
                 expected.map(Command::Dele),
                 "{word}"
             );
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_password_that_is_not_utf_8_is_refused() {
+        assert_eq!(parse(b"USER t\xF6m").1, Err(SyntaxError::Name));
+        assert_eq!(parse(b"PASS t\xF6m").1, Err(SyntaxError::Password));
+        assert_eq!(parse(b"PASS t\xED\xA0\x80").1, Err(SyntaxError::Password));
+        let (name, password) = ("USER t\u{F6}m".as_bytes(), "PASS t\u{F6}m".as_bytes());
+        assert_eq!(parse(name).1, Ok(Command::User("t\u{F6}m".into())));
+        assert_eq!(parse(password).1, Ok(Command::Pass(Secret::new("t\u{F6}m"))));
+    }
+
+    #[test]
+    fn a_language_is_found_by_its_tag_by_a_longer_one_and_by_a_star() {
+        let cases = [
+            ("en", LanguageRange::Known(Language::English)),
+            ("EN-gb-oxendict", LanguageRange::Known(Language::English)),
+            ("*", LanguageRange::Known(Language::English)),
+            ("I-Default", LanguageRange::Known(Language::Default)),
+            ("i", LanguageRange::Unknown),
+            ("de", LanguageRange::Unknown),
+            ("eng", LanguageRange::Unknown),
+            ("-", LanguageRange::Unknown),
+            ("de-*", LanguageRange::Unknown),
+            ("\u{e9}", LanguageRange::Unknown),
+        ];
+        for (range, expected) in cases {
+            let command = parse(format!("LANG {range}").as_bytes()).1;
+            assert_eq!(command, Ok(Command::Lang(Some(expected))), "{range}");
         }
     }
 

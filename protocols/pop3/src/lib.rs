@@ -1,6 +1,6 @@
 //! POP3 as a value without I/O: commands, replies, the session.
 //!
-//! Served are RFC 1939 (without APOP), RFC 2449, RFC 2595, RFC 3206 and RFC 5034; `RFC.md` beside this crate
+//! Served are RFC 1939 (without APOP), RFC 2449, RFC 2595, RFC 3206, RFC 5034 and RFC 6856; `RFC.md` beside this crate
 //! says which rule is kept where and which test shows it.
 //!
 //! A [`Session`] takes one [`Frame`](mailhorn_lines::Frame) at a time and gives a [`Step`]. When it needs
@@ -16,15 +16,19 @@
     clippy::string_slice
 )]
 
+mod announced;
 mod body;
 mod command;
 mod deletions;
+mod header;
 mod maildrop;
 mod reply;
 mod session;
 
+pub use announced::{Announced, Expire, Implementation, NotExpire};
 pub use body::{BodyEncoder, Lines, Need};
 pub use command::Verb;
+pub use header::{Header, HeaderScan};
 pub use maildrop::{Maildrop, UniqueId};
 pub use mailhorn_sasl::{Mechanism, Secret, ServerNonce, StoredKeys};
 pub use reply::{Capabilities, Encoded, Listing, Mechanisms, Reply, StatusLine};

@@ -1,10 +1,12 @@
 //! What the server says: the only place where a reply is made of octets.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use mailhorn_sasl::Mechanism;
 
-use crate::UniqueId;
+use crate::command::Language;
+use crate::{Announced, UniqueId};
 
 /// A reply. [`Session::encode`](crate::Session::encode) turns it into octets.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub enum Reply {
     Capabilities(Capabilities),
     /// The reply to AUTH without an argument.
     Mechanisms(Mechanisms),
+    /// The reply to LANG without an argument (RFC 6856 §3.2).
+    Languages,
     /// The reply to LIST or UIDL without an argument (RFC 1939 §5, §7).
     Listing(Listing),
 }
@@ -51,10 +55,14 @@ pub(crate) enum ResponseCode {
     Auth,
     /// Another session has the maildrop (RFC 2449 §8.1.2).
     InUse,
+    /// The user's last log-in is not long enough ago (RFC 2449 §8.1.1).
+    LoginDelay,
     /// We do, but not for ever (RFC 3206 §3).
     SysTemp,
     /// We do, and somebody must mend it (RFC 3206 §3).
     SysPerm,
+    /// Nothing: the message is for clients in UTF-8 mode (RFC 6856 §5).
+    Utf8,
 }
 
 impl StatusLine {
@@ -98,8 +106,10 @@ impl StatusLine {
             Status::Error(None) => b"-ERR ",
             Status::Error(Some(ResponseCode::Auth)) => b"-ERR [AUTH] ",
             Status::Error(Some(ResponseCode::InUse)) => b"-ERR [IN-USE] ",
+            Status::Error(Some(ResponseCode::LoginDelay)) => b"-ERR [LOGIN-DELAY] ",
             Status::Error(Some(ResponseCode::SysTemp)) => b"-ERR [SYS/TEMP] ",
             Status::Error(Some(ResponseCode::SysPerm)) => b"-ERR [SYS/PERM] ",
+            Status::Error(Some(ResponseCode::Utf8)) => b"-ERR [UTF8] ",
         };
         push_line(out, &[status, self.text.as_bytes()]);
     }
@@ -140,16 +150,25 @@ impl Mechanisms {
 
 /// What is offered. Nothing stands here that is not so, and what depends on the options or on TLS is left
 /// out when it is not so now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     pub(crate) mechanisms: Mechanisms,
     pub(crate) stls: bool,
+    pub(crate) announced: Arc<Announced>,
 }
 
 impl Capabilities {
-    pub(crate) fn encode_into(self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
         push_line(out, &[b"+OK capabilities follow"]);
-        for capability in ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"] {
+        for capability in [
+            "TOP",
+            "UIDL",
+            "RESP-CODES",
+            "AUTH-RESP-CODE",
+            "PIPELINING",
+            "UTF8 USER",
+            "LANG",
+        ] {
             push_line(out, &[capability.as_bytes()]);
         }
         if self.mechanisms.plaintext {
@@ -166,8 +185,18 @@ impl Capabilities {
         if self.stls {
             push_line(out, &[b"STLS"]);
         }
+        self.announced.encode_into(out);
         push_line(out, &[b"."]);
     }
+}
+
+/// RFC 6856 §3.2: each language's tag, and its description in the language itself.
+pub(crate) fn push_languages(out: &mut Vec<u8>) {
+    push_line(out, &[b"+OK languages follow"]);
+    for language in Language::ALL {
+        push_line(out, &[language.tag().as_bytes(), b" English"]);
+    }
+    push_line(out, &[b"."]);
 }
 
 /// Where an encoding of LIST or UIDL stands. The listing itself is never in memory: a maildrop may have a
@@ -270,8 +299,16 @@ mod tests {
                 "-ERR [IN-USE] no\r\n",
             ),
             (
+                StatusLine::error_with(ResponseCode::LoginDelay, "no"),
+                "-ERR [LOGIN-DELAY] no\r\n",
+            ),
+            (
                 StatusLine::error_with(ResponseCode::SysPerm, "no"),
                 "-ERR [SYS/PERM] no\r\n",
+            ),
+            (
+                StatusLine::error_with(ResponseCode::Utf8, "no"),
+                "-ERR [UTF8] no\r\n",
             ),
             (
                 StatusLine::too_many_connections(),

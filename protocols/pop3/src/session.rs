@@ -5,21 +5,22 @@ mod transaction;
 
 use std::mem;
 use std::num::NonZeroU8;
+use std::sync::Arc;
 
 use mailhorn_lines::Frame;
 use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Secret, ServerNonce, StoredKeys};
 
-use crate::command::{self, Command, SyntaxError};
-use crate::reply::{About, Column, Next, ResponseCode, push_line, push_scan_line};
+use crate::command::{self, Command, LanguageRange, SyntaxError};
+use crate::reply::{About, Column, Next, ResponseCode, push_languages, push_line, push_scan_line};
 use crate::{
-    BAD_COMMANDS_AFTER_LOG_IN_MAX, BAD_COMMANDS_BEFORE_LOG_IN_MAX, BodyEncoder, COMMAND_OCTETS_MAX,
-    Capabilities, Encoded, Lines, Listing, Maildrop, Mechanisms, RESPONSE_LINE_OCTETS_MAX, Reply, StatusLine,
-    Verb,
+    Announced, BAD_COMMANDS_AFTER_LOG_IN_MAX, BAD_COMMANDS_BEFORE_LOG_IN_MAX, BodyEncoder,
+    COMMAND_OCTETS_MAX, Capabilities, Encoded, Lines, Listing, Maildrop, Mechanisms,
+    RESPONSE_LINE_OCTETS_MAX, Reply, StatusLine, Verb,
 };
 use transaction::Transaction;
 
 /// What a session may offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// When USER, PASS, PLAIN and LOGIN are offered and taken.
     pub plaintext_log_in: PlaintextLogIn,
@@ -29,6 +30,8 @@ pub struct Options {
     pub scram: bool,
     /// So many refused log-ins end the connection. Default: 3.
     pub log_in_failures_max: NonZeroU8,
+    /// What CAPA says of the operator's policy. Default: nothing.
+    pub announced: Arc<Announced>,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
             stls: false,
             scram: true,
             log_in_failures_max: THREE,
+            announced: Arc::default(),
         }
     }
 }
@@ -84,7 +88,7 @@ pub enum Step {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Check the password and open the maildrop. Answers: [`Answer::Opened`], [`Answer::Refused`],
-    /// [`Answer::InUse`], [`Answer::TooManySessions`], [`Answer::Unavailable`].
+    /// [`Answer::InUse`], [`Answer::TooSoon`], [`Answer::TooManySessions`], [`Answer::Unavailable`].
     LogIn {
         /// The name, prepared (RFC 4013).
         user: String,
@@ -110,12 +114,16 @@ pub enum Ask {
         user: String,
     },
     /// Have the first octets of a message at hand. Answers: [`Answer::Body`], [`Answer::Missing`],
-    /// [`Answer::Damaged`], [`Answer::Unavailable`].
+    /// [`Answer::NeedsUtf8`], [`Answer::Damaged`], [`Answer::Unavailable`].
     Body {
         /// The position in the maildrop.
         index: usize,
         /// How much of it will be sent.
         lines: Lines,
+        /// Whether the client said that it understands UTF-8. To one that didn't, a message that was sent as
+        /// internationalized mail (RFC 6531) and has a header of UTF-8 is not given; see
+        /// [`HeaderScan`](crate::HeaderScan).
+        utf8: bool,
     },
     /// Delete the messages durably (RFC 1939 §6). Answers: [`Answer::Committed`], [`Answer::CommitUnknown`].
     Commit {
@@ -143,6 +151,9 @@ pub enum Answer<M> {
     Refused,
     /// Another session has the maildrop.
     InUse,
+    /// The user's last log-in is not long enough ago. Only for one who has shown the password: it tells that
+    /// the user exists.
+    TooSoon,
     /// This user has as many sessions as a user may have.
     TooManySessions,
     /// It cannot be done now: a store is away, a queue is full.
@@ -160,6 +171,8 @@ pub enum Answer<M> {
     Missing,
     /// The octets are there and are not those of the message.
     Damaged,
+    /// The message is for clients that asked for UTF-8, and this one did not.
+    NeedsUtf8,
     /// All deletions are durable.
     Committed,
     /// Some deletions did not happen, or nobody knows.
@@ -171,6 +184,8 @@ pub enum Answer<M> {
 pub struct Session<M> {
     options: Options,
     channel: Channel,
+    /// RFC 6856 §2.1.
+    utf8: bool,
     bad_commands: u8,
     log_in_failures: u8,
     verb: Verb,
@@ -216,6 +231,7 @@ impl<M: Maildrop> Session<M> {
         Self {
             options,
             channel,
+            utf8: false,
             bad_commands: 0,
             log_in_failures: 0,
             verb: Verb::Unknown,
@@ -335,6 +351,7 @@ impl<M: Maildrop> Session<M> {
             Reply::Challenge(challenge) => push_line(out, &[b"+ ", challenge.as_bytes()]),
             Reply::Capabilities(capabilities) => capabilities.encode_into(out),
             Reply::Mechanisms(mechanisms) => mechanisms.encode_into(out),
+            Reply::Languages => push_languages(out),
             Reply::Listing(listing) => {
                 let full = out.len().saturating_add(budget);
                 return self.opened().map_or(Encoded::All, |transaction| {
@@ -390,7 +407,8 @@ impl<M: Maildrop> Session<M> {
     fn capabilities(&self, before_log_in: bool) -> Reply {
         Reply::Capabilities(Capabilities {
             mechanisms: self.mechanisms(),
-            stls: before_log_in && self.options.stls && self.channel == Channel::Plain,
+            stls: before_log_in && self.options.stls && self.channel == Channel::Plain && !self.utf8,
+            announced: Arc::clone(&self.options.announced),
         })
     }
 
@@ -403,6 +421,18 @@ impl<M: Maildrop> Session<M> {
             plaintext,
             scram: self.options.scram,
         }
+    }
+}
+
+/// RFC 6856 §3.2. There is nothing to remember: the texts are the same under each tag.
+fn language(range: Option<LanguageRange>) -> Reply {
+    match range {
+        None => Reply::Languages,
+        Some(LanguageRange::Known(language)) => Reply::Line(StatusLine::ok(format!(
+            "{} replies are in English",
+            language.tag()
+        ))),
+        Some(LanguageRange::Unknown) => error("no such language, replies stay in English"),
     }
 }
 
@@ -474,8 +504,6 @@ fn close_with(code: ResponseCode, text: &'static str) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     /// Tens of thousands of them wait at the same time.

@@ -1,7 +1,7 @@
 //! The mechanisms and one exchange of each.
 
 use crate::scram::{self, KeysAwaited, ProofAwaited};
-use crate::{PASSWORD_OCTETS_MAX, RESPONSE_OCTETS_MAX, Secret, prepare_name};
+use crate::{PASSWORD_OCTETS_MAX, RESPONSE_OCTETS_MAX, Secret, decode, prepare_name};
 
 /// A mechanism that we serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,20 @@ impl Mechanism {
             None => Progress::Challenge(challenge.to_vec(), exchange),
         }
     }
+
+    /// Begins an exchange from what a protocol's AUTH command has behind the mechanism's name. One equals sign is an
+    /// empty initial response (RFC 5034 §4 and RFC 4954 §4).
+    #[must_use]
+    pub fn begin_encoded(self, initial: Option<&[u8]>) -> Progress {
+        match initial {
+            None => self.begin(None),
+            Some(b"=") => self.begin(Some(b"")),
+            Some(encoded) => match decode(encoded) {
+                Some(initial) => self.begin(Some(initial.declassify())),
+                None => Progress::Malformed(Malformed::Encoding),
+            },
+        }
+    }
 }
 
 /// What comes next in an exchange.
@@ -96,10 +110,16 @@ pub enum Progress {
 /// What is wrong with a client's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
+    /// The client gave the exchange up: one asterisk (RFC 5034 §4 and RFC 4954 §4).
+    Cancelled,
+    /// Not base64.
+    Encoding,
     /// More than [`RESPONSE_OCTETS_MAX`] octets, or a password of more than [`PASSWORD_OCTETS_MAX`].
     TooLong,
     /// Not in the mechanism's form.
     Syntax,
+    /// A password that is not UTF-8 (RFC 4616 §2).
+    Password,
     /// A user name that has no prepared form within [`NAME_OCTETS_MAX`](crate::NAME_OCTETS_MAX) octets.
     Name,
     /// Acting for somebody else is not offered (RFC 4616 §2, authzid).
@@ -117,9 +137,12 @@ impl Malformed {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
+            Self::Cancelled => "authentication cancelled",
+            Self::Encoding => "response is not base64",
             Self::TooLong => "response too long",
             Self::Syntax => "malformed response",
             Self::Name => "malformed user name",
+            Self::Password => "password is not UTF-8",
             Self::OtherIdentity => "no other authorization identity allowed",
             Self::ChannelBinding => "channel binding not supported or not consistent",
             Self::Extension => "extension not supported",
@@ -149,6 +172,18 @@ impl Exchange {
 
     pub(crate) fn scram_acknowledged(user: String) -> Self {
         Self(State::ScramAcknowledged { user })
+    }
+
+    /// Takes the client's response as its line has it.
+    #[must_use]
+    pub fn respond_encoded(self, line: &[u8]) -> Progress {
+        if line == b"*" {
+            return Progress::Malformed(Malformed::Cancelled);
+        }
+        match decode(line) {
+            Some(response) => self.respond(response.declassify()),
+            None => Progress::Malformed(Malformed::Encoding),
+        }
     }
 
     /// Takes the client's decoded response.
@@ -195,13 +230,16 @@ fn login_name(name: &[u8]) -> Progress {
 }
 
 /// The password stays as it was sent: the protocols' own log-in commands do not prepare theirs either, and
-/// one password must not work one way and fail the other.
+/// one password must not work one way and fail the other. For the same reason it is UTF-8 in LOGIN, too.
 fn check_password(user: String, password: &[u8]) -> Progress {
     if password.is_empty() || password.contains(&0) {
         return Progress::Malformed(Malformed::Syntax);
     }
     if password.len() > PASSWORD_OCTETS_MAX {
         return Progress::Malformed(Malformed::TooLong);
+    }
+    if std::str::from_utf8(password).is_err() {
+        return Progress::Malformed(Malformed::Password);
     }
     Progress::CheckPassword {
         user,
@@ -267,6 +305,22 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_utf_8_whichever_way_it_comes() {
+        assert_eq!(
+            outcome(Mechanism::Plain.begin(Some("\0tim\0gr\u{FC}n".as_bytes()))),
+            "check tim gr\u{FC}n"
+        );
+        assert_eq!(
+            outcome(Mechanism::Plain.begin(Some(b"\0tim\0gr\xFCn"))),
+            "Password"
+        );
+        let Progress::Challenge(_, exchange) = Mechanism::Login.begin(Some(b"tim")) else {
+            panic!("no challenge")
+        };
+        assert_eq!(outcome(exchange.respond(b"gr\xFCn")), "Password");
+    }
+
+    #[test]
     fn login_takes_the_name_as_an_initial_response() {
         let Progress::Challenge(challenge, exchange) = Mechanism::Login.begin(Some(b"tim")) else {
             panic!("no challenge")
@@ -274,6 +328,28 @@ mod tests {
         assert_eq!(challenge, b"Password:");
         assert_eq!(outcome(exchange.respond(b"")), "Syntax");
         assert_eq!(outcome(Mechanism::Login.begin(Some(b""))), "Name");
+    }
+
+    #[test]
+    fn lines_are_base64_with_an_equals_sign_for_nothing_and_a_star_to_give_up() {
+        let begun = |initial: &str| outcome(Mechanism::Plain.begin_encoded(Some(initial.as_bytes())));
+        assert_eq!(begun("AHRpbQBwYXNz"), "check tim pass");
+        assert_eq!(begun("="), "Syntax", "an empty message");
+        assert_eq!(begun("AHRpbQBwYXNz="), "Encoding");
+        assert_eq!(
+            outcome(Mechanism::Login.begin_encoded(None)),
+            "challenge Username:"
+        );
+        let responded = |line: &str| {
+            let Progress::Challenge(_, exchange) = Mechanism::Plain.begin(None) else {
+                panic!("no challenge")
+            };
+            outcome(exchange.respond_encoded(line.as_bytes()))
+        };
+        assert_eq!(responded("AHRpbQBwYXNz"), "check tim pass");
+        assert_eq!(responded(""), "Syntax");
+        assert_eq!(responded("="), "Encoding");
+        assert_eq!(responded("*"), "Cancelled");
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Domains and addresses in the one form that look-ups use.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::limits::{ADDRESS_OCTETS_MAX, DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX, LOCAL_PART_OCTETS_MAX};
 
 /// Why a text is not an address or a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressError {
-    /// Not of the form RFC 5321 §4.1.2 gives.
+    /// Not of the form RFC 5321 §4.1.2 and RFC 6531 §3.3 give.
     Syntax,
-    /// It has an octet above 127. SMTPUTF8 (RFC 6531) is not offered.
-    NonAscii,
     /// The local part, the domain or both together are longer than [`crate::limits`] allows.
     TooLong,
     /// The domain is an address literal such as `[192.0.2.1]`, which never names a mail domain.
@@ -22,7 +24,6 @@ impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Syntax => "not a mail address",
-            Self::NonAscii => "only ASCII is allowed in an address",
             Self::TooLong => "the address is too long",
             Self::AddressLiteral => "an address literal is not a mail domain",
         })
@@ -31,27 +32,26 @@ impl fmt::Display for AddressError {
 
 impl std::error::Error for AddressError {}
 
-/// A mail domain: labels of letters, digits and inner hyphens (RFC 5321 §2.3.5), in lower case.
+/// A mail domain: labels of letters, digits and inner hyphens (RFC 5321 §2.3.5), in lower case. A label in another
+/// script is its A-label (RFC 5890 §2.3.2.1): `bücher.example` is `xn--bcher-kva.example`.
 ///
 /// Two domains are equal when DNS takes them for equal, so a `Domain` can be a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain(Box<str>);
 
 impl Domain {
-    /// Reads a domain of at most [`DOMAIN_OCTETS_MAX`] octets, without a dot at its end.
+    /// Reads a domain of at most [`DOMAIN_OCTETS_MAX`] octets, without a dot at its end, in A-labels or U-labels.
     ///
     /// # Errors
     /// Any [`AddressError`]; none of them goes away by trying again.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if !text.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
         if text.starts_with('[') {
             return Err(AddressError::AddressLiteral);
         }
         if text.len() > DOMAIN_OCTETS_MAX {
             return Err(AddressError::TooLong);
         }
+        let text = a_labels(text)?;
         if !text.split('.').all(is_label) {
             return Err(AddressError::Syntax);
         }
@@ -84,7 +84,8 @@ impl FromStr for Domain {
 /// It is in canonical form, so that it can be a key: the domain in lower case (RFC 5321 §2.4 makes domains
 /// case-insensitive), the local part without quotes (`"ann"@example.org` and `ann@example.org` are one
 /// mailbox, §4.1.2) and in lower case too. §2.4 leaves a local part's meaning to the host that has the
-/// mailbox, and that host is us: accounts that differ in case alone would only help an impostor.
+/// mailbox, and that host is us: accounts that differ in case alone would only help an impostor. One in UTF-8
+/// (RFC 6531) is in normalization form C besides, so that it does not matter which keyboard wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     local_part: Box<str>,
@@ -97,9 +98,6 @@ impl Address {
     /// # Errors
     /// Any [`AddressError`]; none of them goes away by trying again.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if !text.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
         let (local_part, rest) = split_local_part(text)?;
         let domain = rest.strip_prefix('@').ok_or(AddressError::Syntax)?;
         Self::new(&local_part, Domain::parse(domain)?)
@@ -110,13 +108,13 @@ impl Address {
     /// # Errors
     /// Any [`AddressError`] but [`AddressError::AddressLiteral`].
     pub fn new(local_part: &str, domain: Domain) -> Result<Self, AddressError> {
-        if !local_part.is_ascii() {
-            return Err(AddressError::NonAscii);
-        }
-        if local_part.is_empty() || !local_part.bytes().all(is_printable) {
+        if local_part.is_empty() || !local_part.chars().all(is_printable) {
             return Err(AddressError::Syntax);
         }
-        let local_part = local_part.to_ascii_lowercase().into_boxed_str();
+        // RFC 8265 §3.3 has the same two steps; a small letter and its mark may fit together where the large ones
+        // did not.
+        let small: String = local_part.nfc().collect::<String>().to_lowercase();
+        let local_part: Box<str> = small.nfc().collect::<String>().into_boxed_str();
         let encoded = encode_local_part(&local_part).len();
         let whole = encoded.saturating_add(1).saturating_add(domain.as_str().len());
         if encoded > LOCAL_PART_OCTETS_MAX || whole > ADDRESS_OCTETS_MAX {
@@ -131,6 +129,12 @@ impl Address {
         &self.local_part
     }
 
+    /// Whether only mail that came with `SMTPUTF8` can be for it (RFC 6531): its local part is not ASCII.
+    #[must_use]
+    pub fn needs_smtputf8(&self) -> bool {
+        !self.local_part.is_ascii()
+    }
+
     /// The domain.
     #[must_use]
     pub fn domain(&self) -> &Domain {
@@ -138,8 +142,8 @@ impl Address {
     }
 }
 
-/// As it is written in a path, quoted only where that is needed: printable ASCII of at most
-/// [`ADDRESS_OCTETS_MAX`] octets, fit for a header field.
+/// As it is written in a path, quoted only where that is needed: printable text of at most
+/// [`ADDRESS_OCTETS_MAX`] octets, fit for a header field. Its domain is in A-labels.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", encode_local_part(&self.local_part), self.domain)
@@ -176,13 +180,15 @@ fn split_quoted(text: &str) -> Result<(String, &str), AddressError> {
         let meant = match character {
             '"' if content.is_empty() => return Err(AddressError::Syntax),
             '"' => return Ok((content, characters.as_str())),
-            '\\' => characters.next().ok_or(AddressError::Syntax)?,
-            other => other,
+            // Nothing outside of ASCII is ever quoted by a backslash (RFC 6531 §3.3).
+            '\\' => characters.next().filter(char::is_ascii),
+            other => Some(other),
         };
-        if !matches!(meant, ' '..='~') {
-            return Err(AddressError::Syntax);
-        }
-        content.push(meant);
+        content.push(
+            meant
+                .filter(|meant| is_printable(*meant))
+                .ok_or(AddressError::Syntax)?,
+        );
     }
     Err(AddressError::Syntax)
 }
@@ -204,16 +210,39 @@ fn encode_local_part(local_part: &str) -> String {
 
 fn is_dot_string(text: &str) -> bool {
     text.split('.')
-        .all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+        .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-/// RFC 5322 §3.2.3.
-fn is_atext(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet)
+/// RFC 5322 §3.2.3, and what RFC 6531 §3.3 adds.
+fn is_atext(character: char) -> bool {
+    character.is_ascii_alphanumeric()
+        || "!#$%&'*+-/=?^_`{|}~".contains(character)
+        || is_beyond_ascii(character)
 }
 
-fn is_printable(octet: u8) -> bool {
-    matches!(octet, b' '..=b'~')
+fn is_printable(character: char) -> bool {
+    matches!(character, ' '..='~') || is_beyond_ascii(character)
+}
+
+/// RFC 6531 §3.3 takes every character beyond ASCII. Not so we: controls and other line ends would let an address write
+/// into places where it is shown, and blanks that look like nothing make two addresses look like one.
+pub(crate) fn is_beyond_ascii(character: char) -> bool {
+    !character.is_ascii() && !character.is_control() && !character.is_whitespace()
+}
+
+/// The domain as DNS has it (RFC 5891 §5, with the mapping that browsers do: UTS #46).
+fn a_labels(domain: &str) -> Result<Cow<'_, str>, AddressError> {
+    if domain.is_ascii() {
+        return Ok(Cow::Borrowed(domain));
+    }
+    Uts46::new()
+        .to_ascii(
+            domain.as_bytes(),
+            AsciiDenyList::STD3,
+            Hyphens::CheckFirstLast,
+            DnsLength::Verify,
+        )
+        .map_err(|_| AddressError::Syntax)
 }
 
 fn is_label(label: &str) -> bool {
@@ -243,7 +272,16 @@ mod tests {
             ("\"a\\\"b\\\\c\"@example.org", "\"a\\\"b\\\\c\"@example.org"),
             ("\".\"@example.org", "\".\"@example.org"),
             ("!#$%&'*+-/=?^_`{|}~@x", "!#$%&'*+-/=?^_`{|}~@x"),
-            ("ann@xn--bcher-kva.example", "ann@xn--bcher-kva.example"),
+            ("ann@XN--bcher-kva.example", "ann@xn--bcher-kva.example"),
+            ("ann@b\u{fc}cher.example", "ann@xn--bcher-kva.example"),
+            ("ann@B\u{dc}CHER\u{3002}example", "ann@xn--bcher-kva.example"),
+            ("\u{c4}nn@example.org", "\u{e4}nn@example.org"),
+            ("A\u{308}nn@example.org", "\u{e4}nn@example.org"),
+            ("\"a\u{308}nn lee\"@example.org", "\"\u{e4}nn lee\"@example.org"),
+            (
+                "\u{7528}\u{6237}@\u{4f8b}\u{5b50}.example",
+                "\u{7528}\u{6237}@xn--fsqu00a.example",
+            ),
         ] {
             assert_eq!(
                 Address::parse(text).map(|address| address.to_string()),
@@ -255,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_its_reason() {
-        use AddressError::{AddressLiteral, NonAscii, Syntax};
+        use AddressError::{AddressLiteral, Syntax};
         for (text, error) in [
             ("", Syntax),
             ("ann", Syntax),
@@ -277,8 +315,14 @@ mod tests {
             ("\"ann\\", Syntax),
             ("\"\"@example.org", Syntax),
             ("\"ann\"lee@example.org", Syntax),
-            ("änn@example.org", NonAscii),
-            ("ann@exämple.org", NonAscii),
+            ("a\u{85}nn@example.org", Syntax),
+            ("a\u{2028}nn@example.org", Syntax),
+            ("\"a\u{a0}nn\"@example.org", Syntax),
+            ("\"\\\u{e4}nn\"@example.org", Syntax),
+            ("ann@ex\u{e4}_mple.org", Syntax),
+            ("ann@-\u{e4}.org", Syntax),
+            ("ann@\u{ad}.org", Syntax),
+            ("ann@\u{5d0}b.example", Syntax),
             ("ann@[192.0.2.1]", AddressLiteral),
         ] {
             assert_eq!(Address::parse(text), Err(error), "{text:?}");
@@ -300,6 +344,12 @@ mod tests {
             Address::parse(&format!("{local_part}l@x")),
             Err(AddressError::TooLong)
         );
+        let octets_count = "\u{e4}".repeat(LOCAL_PART_OCTETS_MAX / 2);
+        assert!(Address::parse(&format!("{octets_count}@x")).is_ok());
+        assert_eq!(
+            Address::parse(&format!("{octets_count}l@x")),
+            Err(AddressError::TooLong)
+        );
 
         let domain = format!(
             "{label}.{label}.{}",
@@ -315,7 +365,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_what_was_written_gives_the_same_address(local_part in "[ -~]{1,30}", domain in "[a-z0-9]{1,9}(\\.[a-z]{1,9}){0,3}") {
+        fn reading_what_was_written_gives_the_same_address(local_part in "[ -~]{1,30}|[ -~äÄÖßΣσςİıǅﬁ가\u{308}\u{327}]{1,12}", domain in "[a-z0-9]{1,9}(\\.[a-zäß]{1,9}){0,3}") {
             let address = Address::new(&local_part, Domain::parse(&domain).unwrap()).unwrap();
             prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
         }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use crate::address::AddressError;
+use mailhorn_sasl::Secret;
+
 use crate::limits::CLIENT_NAME_OCTETS_MAX;
+use crate::parameters::MailParameters;
 use crate::path::{ForwardPath, ReversePath, split_path};
 use crate::reply::{self, Reply};
 
@@ -29,26 +31,6 @@ impl ClientName {
     }
 }
 
-/// What the sender says about the octets of the content (RFC 6152 §2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BodyKind {
-    /// `BODY=7BIT`, and what holds when nothing is said. Octets above 127 are taken nevertheless.
-    #[default]
-    SevenBit,
-    /// `BODY=8BITMIME`.
-    EightBitMime,
-}
-
-/// The parameters of `MAIL` that we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MailParameters {
-    /// `SIZE=`: how many octets the content will have, as far as the client knows (RFC 1870 §6.1). A number
-    /// too large to be counted is `u64::MAX`.
-    pub declared_octets: Option<u64>,
-    /// `BODY=`.
-    pub body: BodyKind,
-}
-
 /// A command that is well-formed. Whether it may come now is the session's affair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -64,6 +46,13 @@ pub enum Command {
     Rcpt(ForwardPath),
     /// `DATA` (RFC 5321 §4.1.1.4).
     Data,
+    /// `BDAT` (RFC 3030 §2): so many octets of content follow the line.
+    Bdat {
+        /// How many. A number too large to be counted is `u64::MAX`.
+        octets: u64,
+        /// Whether the content ends with them.
+        last: bool,
+    },
     /// `RSET` (RFC 5321 §4.1.1.5).
     Rset,
     /// `VRFY` (RFC 5321 §4.1.1.6). Whom it asks about is not looked at: everybody gets the same answer.
@@ -78,6 +67,13 @@ pub enum Command {
     Quit,
     /// `STARTTLS` (RFC 3207 §4).
     StartTls,
+    /// `AUTH` (RFC 4954 §4).
+    Auth {
+        /// The mechanism's name, in any case.
+        mechanism: Box<str>,
+        /// The initial response as it was sent, in base64.
+        initial: Option<Secret>,
+    },
 }
 
 /// Why a line is not a command.
@@ -85,7 +81,7 @@ pub enum Command {
 pub enum SyntaxError {
     /// The verb is none of ours.
     Unrecognised,
-    /// The line has octets above 127.
+    /// The line has octets above 127 where only ASCII may stand.
     NotText,
     /// The verb is known, its argument is missing, too much or malformed.
     Arguments,
@@ -93,10 +89,14 @@ pub enum SyntaxError {
     Sender,
     /// `RCPT` without a well-formed path.
     Recipient,
-    /// `MAIL` or `RCPT` with octets above 127: an address that needs SMTPUTF8.
+    /// `MAIL` or `RCPT` with an address in UTF-8, and no `SMTPUTF8` with this `MAIL` or the one before.
     NonAsciiAddress,
     /// A parameter that belongs to an extension we do not offer (RFC 5321 §4.1.1.11).
     UnknownParameter,
+    /// `BDAT` without a size that can be read. Where the next command begins is not known.
+    ChunkSize,
+    /// `BDAT` with something behind the size that is not `LAST`. So many octets follow the line.
+    ChunkEnd(u64),
 }
 
 impl SyntaxError {
@@ -104,7 +104,7 @@ impl SyntaxError {
         match self {
             Self::Unrecognised => reply::UNRECOGNISED,
             Self::NotText => reply::NOT_TEXT,
-            Self::Arguments => reply::BAD_ARGUMENTS,
+            Self::Arguments | Self::ChunkSize | Self::ChunkEnd(_) => reply::BAD_ARGUMENTS,
             Self::Sender => reply::BAD_SENDER,
             Self::Recipient => reply::BAD_RECIPIENT,
             Self::NonAsciiAddress => reply::NON_ASCII_ADDRESS,
@@ -115,13 +115,14 @@ impl SyntaxError {
 
 impl Command {
     /// Reads a line without its line end. Verbs and keywords are known in any case, and white space at the
-    /// end is overlooked (RFC 5321 §2.4, §4.1.1).
+    /// end is overlooked (RFC 5321 §2.4, §4.1.1). `smtputf8`: the transaction under way began with that parameter, so
+    /// `RCPT` may name an address in UTF-8.
     ///
     /// # Errors
     /// A [`SyntaxError`], which says what to answer.
-    pub fn parse(line: &[u8]) -> Result<Self, SyntaxError> {
-        let Some(line) = as_ascii(line) else {
-            return Err(non_ascii(line));
+    pub fn parse(line: &[u8], smtputf8: bool) -> Result<Self, SyntaxError> {
+        let Ok(line) = std::str::from_utf8(line) else {
+            return Err(not_utf8(line));
         };
         let line = line.trim_ascii_end();
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
@@ -138,60 +139,89 @@ impl Command {
                 .map(command)
                 .ok_or(SyntaxError::Arguments)
         };
-        match verb.to_ascii_uppercase().as_str() {
-            "HELO" => named(Self::Helo),
-            "EHLO" => named(Self::Ehlo),
-            "LHLO" => named(Self::Lhlo),
+        let verb = verb.to_ascii_uppercase();
+        match verb.as_str() {
             "MAIL" => mail(argument),
-            "RCPT" => rcpt(argument),
-            "DATA" => alone(Self::Data),
-            "RSET" => alone(Self::Rset),
+            "RCPT" => rcpt(argument, smtputf8),
             "VRFY" if argument.is_empty() => Err(SyntaxError::Arguments),
             "VRFY" => Ok(Self::Vrfy),
             "EXPN" => Ok(Self::Expn),
+            "BDAT" => bdat(argument),
+            // Whatever was meant, octets of content may follow.
+            verb if verb.starts_with("BDAT") => Err(SyntaxError::ChunkSize),
+            _ if !line.is_ascii() => Err(SyntaxError::NotText),
+            "HELO" => named(Self::Helo),
+            "EHLO" => named(Self::Ehlo),
+            "LHLO" => named(Self::Lhlo),
+            "DATA" => alone(Self::Data),
+            "RSET" => alone(Self::Rset),
             "HELP" => Ok(Self::Help),
             "NOOP" => Ok(Self::Noop),
             "QUIT" => alone(Self::Quit),
             "STARTTLS" => alone(Self::StartTls),
+            "AUTH" => auth(argument),
             _ => Err(SyntaxError::Unrecognised),
         }
     }
 }
 
-fn as_ascii(line: &[u8]) -> Option<&str> {
-    std::str::from_utf8(line).ok().filter(|text| text.is_ascii())
+fn not_utf8(line: &[u8]) -> SyntaxError {
+    let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+    match verb.as_slice() {
+        b"MAIL" => SyntaxError::Sender,
+        b"RCPT" => SyntaxError::Recipient,
+        b"BDAT" => SyntaxError::ChunkSize,
+        _ => SyntaxError::NotText,
+    }
 }
 
-fn non_ascii(line: &[u8]) -> SyntaxError {
-    let verb = line.get(..5).unwrap_or_default();
-    if verb.eq_ignore_ascii_case(b"MAIL ") || verb.eq_ignore_ascii_case(b"RCPT ") {
-        SyntaxError::NonAsciiAddress
-    } else {
-        SyntaxError::NotText
+/// RFC 4954 §4: a mechanism and perhaps an initial response, which may be a password.
+fn auth(argument: &str) -> Result<Command, SyntaxError> {
+    let mut words = argument.split(' ').filter(|word| !word.is_empty());
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), initial, None) => Ok(Command::Auth {
+            mechanism: mechanism.into(),
+            initial: initial.map(Secret::new),
+        }),
+        _ => Err(SyntaxError::Arguments),
+    }
+}
+
+/// RFC 3030 §2: a size of any number of digits, and perhaps `LAST`.
+fn bdat(argument: &str) -> Result<Command, SyntaxError> {
+    let mut words = argument.split(' ').filter(|word| !word.is_empty());
+    let digits = |word: &&str| word.bytes().all(|octet| octet.is_ascii_digit());
+    let size = words.next().filter(digits).ok_or(SyntaxError::ChunkSize)?;
+    let octets = size.parse().unwrap_or(u64::MAX);
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat { octets, last: false }),
+        (Some(end), None) if end.eq_ignore_ascii_case("LAST") => Ok(Command::Bdat { octets, last: true }),
+        _ => Err(SyntaxError::ChunkEnd(octets)),
     }
 }
 
 fn mail(argument: &str) -> Result<Command, SyntaxError> {
     let (path, parameters) = path_and_parameters(argument, "FROM:").ok_or(SyntaxError::Sender)?;
-    let reverse_path = ReversePath::parse(path).map_err(|error| of_path(error, SyntaxError::Sender))?;
-    Ok(Command::Mail(reverse_path, mail_parameters(parameters)?))
-}
-
-fn rcpt(argument: &str) -> Result<Command, SyntaxError> {
-    let (path, parameters) = path_and_parameters(argument, "TO:").ok_or(SyntaxError::Recipient)?;
-    let forward_path = ForwardPath::parse(path).map_err(|error| of_path(error, SyntaxError::Recipient))?;
-    // No extension we offer has a parameter for RCPT.
-    if parameters.is_empty() {
-        Ok(Command::Rcpt(forward_path))
+    let reverse_path = ReversePath::parse(path).map_err(|_| SyntaxError::Sender)?;
+    let parameters = MailParameters::parse(parameters)?;
+    if path.is_ascii() || parameters.smtputf8 {
+        Ok(Command::Mail(reverse_path, parameters))
     } else {
-        Err(SyntaxError::UnknownParameter)
+        Err(SyntaxError::NonAsciiAddress)
     }
 }
 
-fn of_path(error: AddressError, otherwise: SyntaxError) -> SyntaxError {
-    match error {
-        AddressError::NonAscii => SyntaxError::NonAsciiAddress,
-        AddressError::Syntax | AddressError::TooLong | AddressError::AddressLiteral => otherwise,
+fn rcpt(argument: &str, smtputf8: bool) -> Result<Command, SyntaxError> {
+    let (path, parameters) = path_and_parameters(argument, "TO:").ok_or(SyntaxError::Recipient)?;
+    let forward_path = ForwardPath::parse(path).map_err(|_| SyntaxError::Recipient)?;
+    // No extension we offer has a parameter for RCPT.
+    if !parameters.is_empty() {
+        return Err(SyntaxError::UnknownParameter);
+    }
+    if path.is_ascii() || smtputf8 {
+        Ok(Command::Rcpt(forward_path))
+    } else {
+        Err(SyntaxError::NonAsciiAddress)
     }
 }
 
@@ -206,47 +236,7 @@ fn path_and_parameters<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str,
     separated.then(|| (path, rest.trim_ascii_start()))
 }
 
-fn mail_parameters(text: &str) -> Result<MailParameters, SyntaxError> {
-    let mut parameters = MailParameters::default();
-    let mut body = None;
-    for parameter in text.split_ascii_whitespace() {
-        let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        // A parameter that comes twice contradicts itself.
-        let once = match keyword.to_ascii_uppercase().as_str() {
-            "SIZE" => parameters.declared_octets.replace(octets(value)?).is_none(),
-            "BODY" => body.replace(body_kind(value)?).is_none(),
-            _ => return Err(SyntaxError::UnknownParameter),
-        };
-        if !once {
-            return Err(SyntaxError::Arguments);
-        }
-    }
-    parameters.body = body.unwrap_or_default();
-    Ok(parameters)
-}
-
-/// RFC 1870 §3: 1 to 20 digits. Twenty nines are more than 64 bits hold, and too large for anybody.
-fn octets(value: &str) -> Result<u64, SyntaxError> {
-    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|octet| octet.is_ascii_digit());
-    if digits {
-        Ok(value.parse().unwrap_or(u64::MAX))
-    } else {
-        Err(SyntaxError::Arguments)
-    }
-}
-
-fn body_kind(value: &str) -> Result<BodyKind, SyntaxError> {
-    if value.eq_ignore_ascii_case("7BIT") {
-        Ok(BodyKind::SevenBit)
-    } else if value.eq_ignore_ascii_case("8BITMIME") {
-        Ok(BodyKind::EightBitMime)
-    } else {
-        // BINARYMIME belongs to RFC 3030, which is not offered.
-        Err(SyntaxError::UnknownParameter)
-    }
-}
-
-/// As a client writes it, without the line end. What the parser drops (an argument of `NOOP`, an address
+/// As a client writes it, without the line end, and without what may be a password. What the parser drops (an argument of `NOOP`, an address
 /// literal) is written as something that reads back as the same command.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,20 +245,14 @@ impl fmt::Display for Command {
             Self::Ehlo(name) => write!(f, "EHLO {}", name.as_str()),
             Self::Lhlo(name) => write!(f, "LHLO {}", name.as_str()),
             Self::Mail(reverse_path, parameters) => {
-                write!(f, "MAIL FROM:{reverse_path}")?;
-                if let Some(octets) = parameters.declared_octets {
-                    write!(f, " SIZE={octets}")?;
-                }
-                if parameters.body == BodyKind::EightBitMime {
-                    f.write_str(" BODY=8BITMIME")
-                } else {
-                    Ok(())
-                }
+                write!(f, "MAIL FROM:{reverse_path}{parameters}")
             }
             Self::Rcpt(ForwardPath::Postmaster) => f.write_str("RCPT TO:<Postmaster>"),
             Self::Rcpt(ForwardPath::Mailbox(address)) => write!(f, "RCPT TO:<{address}>"),
             Self::Rcpt(ForwardPath::AtAddressLiteral) => f.write_str("RCPT TO:<somebody@[0.0.0.0]>"),
             Self::Data => f.write_str("DATA"),
+            Self::Bdat { octets, last: false } => write!(f, "BDAT {octets}"),
+            Self::Bdat { octets, last: true } => write!(f, "BDAT {octets} LAST"),
             Self::Rset => f.write_str("RSET"),
             Self::Vrfy => f.write_str("VRFY somebody"),
             Self::Expn => f.write_str("EXPN"),
@@ -276,6 +260,7 @@ impl fmt::Display for Command {
             Self::Noop => f.write_str("NOOP"),
             Self::Quit => f.write_str("QUIT"),
             Self::StartTls => f.write_str("STARTTLS"),
+            Self::Auth { mechanism, .. } => write!(f, "AUTH {mechanism}"),
         }
     }
 }
@@ -286,6 +271,7 @@ mod tests {
 
     use super::*;
     use crate::address::{Address, Domain};
+    use crate::parameters::BodyKind;
 
     fn name(text: &str) -> ClientName {
         ClientName::parse(text).unwrap()
@@ -297,6 +283,7 @@ mod tests {
             MailParameters {
                 declared_octets,
                 body,
+                ..MailParameters::default()
             },
         )
     }
@@ -341,6 +328,27 @@ mod tests {
                 Command::Rcpt(ForwardPath::AtAddressLiteral),
             ),
             ("data", Command::Data),
+            (
+                "BDAT 0",
+                Command::Bdat {
+                    octets: 0,
+                    last: false,
+                },
+            ),
+            (
+                "bdat  86 last ",
+                Command::Bdat {
+                    octets: 86,
+                    last: true,
+                },
+            ),
+            (
+                "BDAT 99999999999999999999999 LAST",
+                Command::Bdat {
+                    octets: u64::MAX,
+                    last: true,
+                },
+            ),
             ("RSET ", Command::Rset),
             ("VRFY ann", Command::Vrfy),
             ("EXPN staff", Command::Expn),
@@ -348,20 +356,27 @@ mod tests {
             ("NOOP anything at all", Command::Noop),
             ("QUIT\t", Command::Quit),
             ("StartTLS", Command::StartTls),
+            (
+                "auth plain AHRpbQBwYXNz ",
+                Command::Auth {
+                    mechanism: "plain".into(),
+                    initial: Some(Secret::new("AHRpbQBwYXNz")),
+                },
+            ),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(command), "{line}");
+            assert_eq!(Command::parse(line.as_bytes(), false), Ok(command), "{line}");
         }
     }
 
     #[test]
     fn a_line_that_is_no_command_says_why() {
         use SyntaxError::{
-            Arguments, NonAsciiAddress, NotText, Recipient, Sender, UnknownParameter, Unrecognised,
+            Arguments, ChunkEnd, ChunkSize, NonAsciiAddress, NotText, Recipient, Sender, UnknownParameter,
+            Unrecognised,
         };
         for (line, error) in [
             ("", Unrecognised),
             (" NOOP", Unrecognised),
-            ("AUTH PLAIN", Unrecognised),
             ("NOOP\rDATA", Unrecognised),
             ("MAILFROM:<a@b>", Unrecognised),
             ("GRÜSS", NotText),
@@ -370,9 +385,21 @@ mod tests {
             ("HELO two names", Arguments),
             ("EHLO na\u{7f}me", Arguments),
             ("DATA now", Arguments),
+            ("BDAT", ChunkSize),
+            ("BDAT many", ChunkSize),
+            ("BDAT -1", ChunkSize),
+            ("BDAT LAST", ChunkSize),
+            ("BDAT 10\rLAST", ChunkSize),
+            ("BDAT\t10", ChunkSize),
+            ("BDAT10", ChunkSize),
+            ("BDAT 1ü", ChunkSize),
+            ("BDAT 10 FIRST", ChunkEnd(10)),
+            ("BDAT 10 LAST LAST", ChunkEnd(10)),
             ("QUIT now", Arguments),
             ("RSET now", Arguments),
             ("STARTTLS now", Arguments),
+            ("AUTH", Arguments),
+            ("AUTH PLAIN = =", Arguments),
             ("VRFY", Arguments),
             ("MAIL", Sender),
             ("MAIL FROM", Sender),
@@ -382,6 +409,12 @@ mod tests {
             ("MAIL FROM:<a b@c>", Sender),
             ("MAIL FROM:<a@b>SIZE=1", Sender),
             ("MAIL FROM:<ä@b>", NonAsciiAddress),
+            ("MAIL FROM:<a@ä>", NonAsciiAddress),
+            ("MAIL FROM:<ä b@c> SMTPUTF8", Sender),
+            ("MAIL FROM:<a@b> SMTPUTF8=", Arguments),
+            ("MAIL FROM:<a@b> SMTPUTF8=yes", Arguments),
+            ("MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8", Arguments),
+            ("MAIL FROM:<a@b> SMTPÜTF8", UnknownParameter),
             ("MAIL FROM:<a@b> SIZE=", Arguments),
             ("MAIL FROM:<a@b> SIZE=-1", Arguments),
             ("MAIL FROM:<a@b> SIZE=+1", Arguments),
@@ -389,8 +422,9 @@ mod tests {
             ("MAIL FROM:<a@b> SIZE=1 SIZE=1", Arguments),
             ("MAIL FROM:<a@b> BODY=7BIT BODY=8BITMIME", Arguments),
             ("MAIL FROM:<a@b> BODY=BINARYMIME", UnknownParameter),
-            ("MAIL FROM:<a@b> SMTPUTF8", UnknownParameter),
-            ("MAIL FROM:<a@b> AUTH=<>", UnknownParameter),
+            ("MAIL FROM:<a@b> AUTH", Arguments),
+            ("MAIL FROM:<a@b> AUTH=", Arguments),
+            ("MAIL FROM:<a@b> AUTH=<> AUTH=<>", Arguments),
             ("RCPT", Recipient),
             ("RCPT TO:<>", Recipient),
             ("RCPT TO:<ann>", Recipient),
@@ -398,7 +432,42 @@ mod tests {
             ("RCPT TO:<ann@exämple.org>", NonAsciiAddress),
             ("RCPT TO:<ann@example.org> NOTIFY=NEVER", UnknownParameter),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Err(error), "{line:?}");
+            assert_eq!(Command::parse(line.as_bytes(), false), Err(error), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_utf8_needs_its_parameter() {
+        let sender = ReversePath::parse("\u{e4}@b\u{fc}cher.example").unwrap();
+        let parameters = MailParameters {
+            smtputf8: true,
+            ..MailParameters::default()
+        };
+        let line = "MAIL FROM:<\u{e4}@b\u{fc}cher.example> smtputf8";
+        let mail = Command::Mail(sender, parameters);
+        assert_eq!(Command::parse(line.as_bytes(), false), Ok(mail));
+        for (line, address) in [
+            ("RCPT TO:<A\u{308}@example.org>", "\u{e4}@example.org"),
+            ("RCPT TO:<ann@b\u{fc}cher.example>", "ann@xn--bcher-kva.example"),
+        ] {
+            let refused = Err(SyntaxError::NonAsciiAddress);
+            assert_eq!(Command::parse(line.as_bytes(), false), refused, "{line}");
+            assert_eq!(
+                Command::parse(line.as_bytes(), true),
+                Ok(rcpt_to(address)),
+                "{line}"
+            );
+        }
+        for (line, error) in [
+            (&b"MAIL FROM:<\xff@b> SMTPUTF8"[..], SyntaxError::Sender),
+            (b"RCPT TO:<\xff@b>", SyntaxError::Recipient),
+            (b"NOOP \xff", SyntaxError::NotText),
+            (b"BDAT 1\xff", SyntaxError::ChunkSize),
+        ] {
+            assert_eq!(Command::parse(line, true), Err(error), "{}", line.escape_ascii());
+        }
+        for line in ["VRFY \u{e4}nn", "VRFY \u{e4}nn SMTPUTF8"] {
+            assert_eq!(Command::parse(line.as_bytes(), false), Ok(Command::Vrfy));
         }
     }
 
@@ -410,7 +479,7 @@ mod tests {
 
     fn any_command() -> impl Strategy<Value = Command> {
         let address =
-            ("[ -~]{1,30}", "[a-z0-9]{1,9}(\\.[a-z]{1,9}){0,2}").prop_map(|(local_part, domain)| {
+            ("[ -~äÖ]{1,20}", "[a-z0-9]{1,9}(\\.[a-zä]{1,9}){0,2}").prop_map(|(local_part, domain)| {
                 Address::new(&local_part, Domain::parse(&domain).unwrap()).unwrap()
             });
         let body = prop_oneof![Just(BodyKind::SevenBit), Just(BodyKind::EightBitMime)];
@@ -418,6 +487,8 @@ mod tests {
             (proptest::option::of(any::<u64>()), body).prop_map(|(declared_octets, body)| MailParameters {
                 declared_octets,
                 body,
+                smtputf8: true,
+                auth: true,
             });
         let reverse_path = prop_oneof![
             Just(ReversePath::null()),
@@ -441,7 +512,14 @@ mod tests {
             Command::Quit,
             Command::StartTls,
         ]);
+        let auth = "[!-~]{1,20}".prop_map(|mechanism| Command::Auth {
+            mechanism: mechanism.into(),
+            initial: None,
+        });
+        let chunk = any::<(u64, bool)>().prop_map(|(octets, last)| Command::Bdat { octets, last });
         prop_oneof![
+            auth,
+            chunk,
             client.clone().prop_map(Command::Helo),
             client.clone().prop_map(Command::Ehlo),
             client.prop_map(Command::Lhlo),
@@ -454,13 +532,13 @@ mod tests {
     proptest! {
         #[test]
         fn reading_what_was_written_gives_the_same_command(command in any_command()) {
-            prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
+            prop_assert_eq!(Command::parse(command.to_string().as_bytes(), true), Ok(command));
         }
 
         #[test]
         fn any_line_gets_an_answer(line in proptest::collection::vec(any::<u8>(), 0..60)) {
-            if let Ok(command) = Command::parse(&line) {
-                prop_assert_eq!(Command::parse(command.to_string().as_bytes()), Ok(command));
+            if let Ok(command) = Command::parse(&line, true) {
+                prop_assert_eq!(Command::parse(command.to_string().as_bytes(), true), Ok(command));
             }
         }
     }

@@ -4,37 +4,7 @@
 //! message inside the first ("SMTP smuggling", CVE-2023-51764 and its siblings), so here a CR or LF that
 //! stands alone never ends a line, and a message that has one is refused when its real end has come.
 
-/// How a message ended. [`DataDecoder`] says one of the first three; the driver may turn [`Self::Complete`]
-/// into one of the others before it tells [`crate::Session::data_ended`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DataEnd {
-    /// All content is there and well-formed.
-    Complete,
-    /// A CR or LF stood alone (RFC 5321 §2.3.8): `550 5.6.0`.
-    BareLineEnd,
-    /// The content is larger than allowed (RFC 1870 §6.3): `552 5.3.4`.
-    TooLarge,
-    /// It has passed too many hosts (RFC 5321 §6.3), see [`crate::HopCounter`]: `554 5.4.6`.
-    TooManyHops,
-    /// There was no room for the content: `452 4.3.1`.
-    InsufficientStorage,
-    /// The content could not be kept, for another reason: `451 4.3.0`.
-    StoreFailed,
-}
-
-/// How far [`DataDecoder::push`] came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// All octets were taken and the message goes on.
-    More,
-    /// The message has ended.
-    Ended {
-        /// So many of the pushed octets belonged to the message. What follows is the next command.
-        consumed: usize,
-        /// How it ended.
-        end: DataEnd,
-    },
-}
+use crate::content::{ContentDecoder, Progress, Tally};
 
 /// Reads mail data in pieces of any size, removes the stuffed dots and finds the end (RFC 5321 §4.5.2).
 ///
@@ -48,9 +18,7 @@ pub enum Progress {
 #[derive(Debug, Clone)]
 pub struct DataDecoder {
     place: Place,
-    content_octets: u64,
-    content_octets_max: u64,
-    fault: Option<Fault>,
+    tally: Tally,
     ended: bool,
 }
 
@@ -69,14 +37,6 @@ enum Place {
     Cr,
 }
 
-/// Why the content is void. A line end that stands alone outweighs the size, wherever it stands: smaller
-/// mail of the same make would not be taken either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    TooLarge,
-    BareLineEnd,
-}
-
 impl DataDecoder {
     /// A decoder for one message of at most `content_octets_max` octets. RFC 1870 §5 counts as we do:
     /// line ends are in, stuffed dots and the final dot are not.
@@ -84,73 +44,8 @@ impl DataDecoder {
     pub fn new(content_octets_max: u64) -> Self {
         Self {
             place: Place::LineStart,
-            content_octets: 0,
-            content_octets_max,
-            fault: None,
+            tally: Tally::new(content_octets_max),
             ended: false,
-        }
-    }
-
-    /// Takes octets from the network and appends their content to `content`. After the end it takes none.
-    pub fn push(&mut self, octets: &[u8], content: &mut Vec<u8>) -> Progress {
-        let mut rest = octets;
-        while let Some((&first, after)) = rest.split_first() {
-            if self.ended {
-                break;
-            }
-            rest = match (self.place, first) {
-                (Place::LineStart, b'.') => self.go(Place::Dot, after),
-                (Place::Dot, b'\r') => self.go(Place::DotCr, after),
-                (Place::DotCr, b'\n') => {
-                    self.ended = true;
-                    after
-                }
-                (Place::Cr, b'\n') => {
-                    self.emit(b"\r\n", content);
-                    self.go(Place::LineStart, after)
-                }
-                // The CR before stood alone; what `first` is will be seen in the next round.
-                (Place::DotCr | Place::Cr, _) => {
-                    self.refuse_bare_line_end();
-                    self.go(Place::Text, rest)
-                }
-                (Place::LineStart | Place::Dot | Place::Text, b'\n') => {
-                    self.refuse_bare_line_end();
-                    self.go(Place::Text, after)
-                }
-                (Place::LineStart | Place::Text, b'\r') => self.go(Place::Cr, after),
-                (Place::LineStart | Place::Dot | Place::Text, _) => self.text(rest, content),
-            };
-        }
-        if self.ended {
-            let consumed = octets.len().saturating_sub(rest.len());
-            Progress::Ended {
-                consumed,
-                end: self.end(),
-            }
-        } else {
-            Progress::More
-        }
-    }
-
-    /// Whether the message will be refused whatever still comes. What was appended to `content` is void and
-    /// no more will be; the driver goes on pushing until the end.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.fault.is_some()
-    }
-
-    /// How many octets of content there are so far.
-    #[must_use]
-    pub fn content_octets(&self) -> u64 {
-        self.content_octets
-    }
-
-    fn end(&self) -> DataEnd {
-        match self.fault {
-            None => DataEnd::Complete,
-            Some(Fault::BareLineEnd) => DataEnd::BareLineEnd,
-            Some(Fault::TooLarge) => DataEnd::TooLarge,
         }
     }
 
@@ -165,29 +60,63 @@ impl DataDecoder {
         let (line, after) = rest.split_at(line_octets);
         if let Some(next_line) = after.strip_prefix(b"\r\n") {
             let with_line_end = rest.len().saturating_sub(next_line.len());
-            self.emit(rest.get(..with_line_end).unwrap_or_default(), content);
+            self.tally
+                .emit(rest.get(..with_line_end).unwrap_or_default(), content);
             return self.go(Place::LineStart, next_line);
         }
-        self.emit(line, content);
+        self.tally.emit(line, content);
         self.go(Place::Text, after)
     }
+}
 
-    fn emit(&mut self, octets: &[u8], content: &mut Vec<u8>) {
-        if self.fault.is_some() {
-            return;
+impl ContentDecoder for DataDecoder {
+    fn push(&mut self, octets: &[u8], content: &mut Vec<u8>) -> Progress {
+        let mut rest = octets;
+        while let Some((&first, after)) = rest.split_first() {
+            if self.ended {
+                break;
+            }
+            rest = match (self.place, first) {
+                (Place::LineStart, b'.') => self.go(Place::Dot, after),
+                (Place::Dot, b'\r') => self.go(Place::DotCr, after),
+                (Place::DotCr, b'\n') => {
+                    self.ended = true;
+                    after
+                }
+                (Place::Cr, b'\n') => {
+                    self.tally.emit(b"\r\n", content);
+                    self.go(Place::LineStart, after)
+                }
+                // The CR before stood alone; what `first` is will be seen in the next round.
+                (Place::DotCr | Place::Cr, _) => {
+                    self.tally.refuse_bare_line_end();
+                    self.go(Place::Text, rest)
+                }
+                (Place::LineStart | Place::Dot | Place::Text, b'\n') => {
+                    self.tally.refuse_bare_line_end();
+                    self.go(Place::Text, after)
+                }
+                (Place::LineStart | Place::Text, b'\r') => self.go(Place::Cr, after),
+                (Place::LineStart | Place::Dot | Place::Text, _) => self.text(rest, content),
+            };
         }
-        let more = u64::try_from(octets.len()).unwrap_or(u64::MAX);
-        let content_octets = self.content_octets.saturating_add(more);
-        if content_octets > self.content_octets_max {
-            self.fault = Some(Fault::TooLarge);
-            return;
+        if self.ended {
+            let consumed = octets.len().saturating_sub(rest.len());
+            Progress::Ended {
+                consumed,
+                end: self.tally.end(),
+            }
+        } else {
+            Progress::More
         }
-        self.content_octets = content_octets;
-        content.extend_from_slice(octets);
     }
 
-    fn refuse_bare_line_end(&mut self) {
-        self.fault = Some(Fault::BareLineEnd);
+    fn is_refused(&self) -> bool {
+        self.tally.is_refused()
+    }
+
+    fn content_octets(&self) -> u64 {
+        self.tally.content_octets()
     }
 }
 
@@ -202,6 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::content::DataEnd;
 
     #[derive(Debug, PartialEq, Eq)]
     struct Outcome {

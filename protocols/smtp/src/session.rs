@@ -1,18 +1,29 @@
 //! One connection's side of the conversation: what may come when, and what is answered.
 
+mod authentication;
+mod transaction;
+
 use std::borrow::Cow;
 use std::mem;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::Arc;
 
 use mailhorn_lines::Frame;
+use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Secret};
 
 use crate::address::{Address, Domain};
-use crate::command::{ClientName, Command, MailParameters};
-use crate::data::DataEnd;
-use crate::limits::{BAD_COMMANDS_MAX_DEFAULT, RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT};
-use crate::path::{ForwardPath, ReversePath};
+use crate::command::{ClientName, Command, SyntaxError};
+use crate::limits::{
+    AUTH_LINE_OCTETS_MAX, BAD_COMMANDS_MAX_DEFAULT, COMMAND_LINE_OCTETS_MAX, LOG_IN_FAILURES_MAX_DEFAULT,
+    MESSAGES_MAX_DEFAULT, RECIPIENTS_MAX_DEFAULT, SIZE_OCTETS_MAX_DEFAULT,
+};
 use crate::reply::{self, Replies, Reply};
-use crate::turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, Step, Transmission};
+use crate::transmission::Hello;
+use crate::turn::{Answer, DeliveryVerdict, RecipientVerdict, Step};
+use transaction::Transaction;
+
+/// CRLF, which the limits of lines count and a frame no longer has.
+const LINE_END_OCTETS: usize = 2;
 
 /// Which of the two protocols a listener speaks. They differ in the greeting, in `LHLO` for `EHLO`, and in
 /// how many replies follow the content.
@@ -33,6 +44,42 @@ pub enum Security {
     Tls,
 }
 
+/// Who may send with an address of a local domain in the reverse-path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LocalSenders {
+    /// Anyone, as SMTP has it (RFC 5321 §7.1).
+    #[default]
+    Anyone,
+    /// Who has logged in, and with an address of their own alone. A peer that is [`Peer::trusted`] is not asked.
+    Authenticated,
+}
+
+/// What is known of a client before it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Whether TLS is on from the first octet (RFC 8314 §3.3).
+    pub security: Security,
+    /// Whether it may send a password in clear.
+    pub plaintext_log_in: bool,
+    /// Whether SCRAM-SHA-256 is offered to it.
+    pub scram: bool,
+    /// Whether it may send with any address, as [`LocalSenders`] would forbid.
+    pub trusted: bool,
+}
+
+impl Peer {
+    /// One that can't log in in clear nor by SCRAM, and is not trusted.
+    #[must_use]
+    pub fn new(security: Security) -> Self {
+        Self {
+            security,
+            plaintext_log_in: false,
+            scram: false,
+            trusted: false,
+        }
+    }
+}
+
 /// What all sessions of one listener have in common.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -49,12 +96,21 @@ pub struct Options {
     pub recipients_max: usize,
     /// Wrong commands that are answered; one more ends the session with `421`.
     pub bad_commands_max: u32,
+    /// Messages whose content was sent, taken or not, after which `MAIL` ends the session with `421`. `None` for a client
+    /// that is to keep its connection, as a server in front of LMTP does.
+    pub messages_max: Option<NonZeroU32>,
+    /// Whether `AUTH` is offered (RFC 4954), where the client may send what it takes. Never on LMTP.
+    pub auth: bool,
+    /// So many log-ins that fail end the session with `421`.
+    pub log_in_failures_max: NonZeroU8,
+    /// Who may send with an address of ours. LMTP takes mail from a server that has seen to it.
+    pub local_senders: LocalSenders,
     /// Whether `STARTTLS` is offered while the connection is [`Security::Plain`].
     pub starttls: bool,
 }
 
 impl Options {
-    /// The limits of [`crate::limits`], and no `STARTTLS`.
+    /// The limits of [`crate::limits`], no `STARTTLS` and no `AUTH`.
     #[must_use]
     pub fn new(protocol: Protocol, hostname: Domain, postmaster: Address) -> Self {
         Self {
@@ -64,6 +120,13 @@ impl Options {
             size_octets_max: SIZE_OCTETS_MAX_DEFAULT,
             recipients_max: RECIPIENTS_MAX_DEFAULT,
             bad_commands_max: BAD_COMMANDS_MAX_DEFAULT,
+            messages_max: match protocol {
+                Protocol::Smtp => Some(MESSAGES_MAX_DEFAULT),
+                Protocol::Lmtp => None,
+            },
+            auth: false,
+            log_in_failures_max: LOG_IN_FAILURES_MAX_DEFAULT,
+            local_senders: LocalSenders::Anyone,
             starttls: false,
         }
     }
@@ -76,8 +139,11 @@ impl Options {
 #[derive(Debug)]
 pub struct Session {
     options: Arc<Options>,
-    security: Security,
+    peer: Peer,
+    authenticated: bool,
+    log_in_failures: u8,
     bad_commands: u32,
+    messages: u32,
     /// None until the client has introduced itself.
     client: Option<Client>,
     state: State,
@@ -86,7 +152,18 @@ pub struct Session {
 #[derive(Debug)]
 struct Client {
     name: ClientName,
-    transmission: Transmission,
+    hello: Hello,
+}
+
+/// The content that comes in. The driver has the envelope.
+#[derive(Debug, Clone, Copy)]
+struct Content {
+    /// Of the envelope.
+    recipients: usize,
+    /// Of all chunks so far, the one that comes in included.
+    chunks_octets: u64,
+    /// How many of them are the chunk that comes in; `None` where the content comes in whole or ends with it.
+    not_last: Option<u64>,
 }
 
 /// Where the session is. What only one place needs lives in its variant.
@@ -97,10 +174,22 @@ enum State {
     Idle,
     /// `MAIL` was accepted.
     Transaction(Box<Transaction>),
+    /// The next line is a SASL response (RFC 4954 §4).
+    Responding(Exchange),
+    /// An [`Ask::ScramKeys`] is outstanding.
+    KeysAwaited(KeysAwaited),
+    /// An [`Ask::LogIn`] or [`Ask::ScramLogIn`] is outstanding.
+    LoggingIn,
+    /// An [`Ask::ScramRefused`] is outstanding.
+    Refusing,
+    /// An [`Ask::Sender`] is outstanding; the transaction begins if it is answered well.
+    AskedForSender(Box<Transaction>),
     /// An [`Ask::Recipient`] is outstanding.
     AskedForRecipient(Box<Transaction>, Address),
-    /// `354` was sent; the driver has the envelope with so many recipients.
-    Content { recipients: usize },
+    /// The driver takes content in, all of it or a chunk.
+    Content(Content),
+    /// A chunk was taken in that was not the last one; content goes on with `BDAT`.
+    BetweenChunks(Content),
     /// An [`Ask::Deliver`] is outstanding.
     AskedToDeliver { recipients: usize },
     /// `STARTTLS` was accepted.
@@ -109,22 +198,17 @@ enum State {
     Closed,
 }
 
-/// Boxed, for most sessions are idle most of the time.
-#[derive(Debug)]
-struct Transaction {
-    reverse_path: ReversePath,
-    parameters: MailParameters,
-    recipients: Vec<Address>,
-}
-
 impl Session {
     /// A session at its beginning. The driver sends [`Session::greeting`] first.
     #[must_use]
-    pub fn new(options: Arc<Options>, security: Security) -> Self {
+    pub fn new(options: Arc<Options>, peer: Peer) -> Self {
         Self {
             options,
-            security,
+            peer,
+            authenticated: false,
+            log_in_failures: 0,
             bad_commands: 0,
+            messages: 0,
             client: None,
             state: State::Idle,
         }
@@ -140,44 +224,49 @@ impl Session {
         reply::greeting(&self.options.hostname, protocol).into()
     }
 
-    /// Obeys one line of the client.
-    pub fn command(&mut self, frame: Frame) -> Step {
-        if !matches!(self.state, State::Idle | State::Transaction(_)) {
-            return self.out_of_turn();
-        }
-        let Frame::Line(line) = frame else {
-            return self.bad_command(reply::LINE_TOO_LONG);
-        };
-        match Command::parse(&line) {
-            Ok(command) => self.obey(command),
-            Err(error) => self.bad_command(error.reply()),
+    /// The limit of the next line, line end included: with a SASL response it may be longer.
+    #[must_use]
+    pub fn line_octets_max(&self) -> usize {
+        if self.awaits_response() || self.mechanisms().next().is_some() {
+            AUTH_LINE_OCTETS_MAX
+        } else {
+            COMMAND_LINE_OCTETS_MAX
         }
     }
 
-    /// The content came to its end, or its beginning was refused and all of it was read past.
-    pub fn data_ended(&mut self, end: DataEnd) -> Step {
-        let State::Content { recipients } = self.state else {
+    /// Whether the next line is a SASL response and not a command (RFC 4954 §4).
+    #[must_use]
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.state, State::Responding(_))
+    }
+
+    /// Obeys one line of the client. It was cut with the limit of [`Session::line_octets_max`].
+    pub fn command(&mut self, frame: Frame) -> Step {
+        if self.awaits_response()
+            && let State::Responding(exchange) = mem::take(&mut self.state)
+        {
+            return self.response(exchange, frame);
+        }
+        if !matches!(
+            self.state,
+            State::Idle | State::Transaction(_) | State::BetweenChunks(_)
+        ) {
             return self.out_of_turn();
+        }
+        // It may have a password in it, and is cleared when it was read.
+        let Some(line) = line_within_limit(frame) else {
+            return self.bad_command(reply::LINE_TOO_LONG);
         };
-        // Whatever became of the message, the transaction is over and MAIL may come (RFC 5321 §4.1.1.4).
-        self.state = State::Idle;
-        let refusal = match end {
-            DataEnd::Complete => {
-                self.state = State::AskedToDeliver { recipients };
-                return Step::Ask(Ask::Deliver);
-            }
-            DataEnd::BareLineEnd => reply::BARE_LINE_END,
-            DataEnd::TooLarge => reply::TOO_LARGE,
-            DataEnd::TooManyHops => reply::TOO_MANY_HOPS,
-            DataEnd::InsufficientStorage => reply::NO_STORAGE,
-            DataEnd::StoreFailed => reply::UNAVAILABLE,
+        let smtputf8 = match &self.state {
+            State::Transaction(transaction) => transaction.parameters.smtputf8,
+            _ => false,
         };
-        let others = match self.options.protocol {
-            Protocol::Smtp => Vec::new(),
-            // RFC 2033 §4.2: one for each recipient even if the content as such is refused.
-            Protocol::Lmtp => vec![refusal.clone(); recipients.saturating_sub(1)],
-        };
-        Step::Reply(Replies::with_others(refusal, others))
+        match Command::parse(line.declassify(), smtputf8) {
+            Ok(command) => self.obey(command),
+            Err(SyntaxError::ChunkSize) => self.close(reply::unreadable_chunk(&self.options.hostname)),
+            Err(SyntaxError::ChunkEnd(octets)) => self.skip_chunk(octets, reply::BAD_ARGUMENTS.into()),
+            Err(error) => self.bad_command(error.reply()),
+        }
     }
 
     /// Goes on with what the driver found out.
@@ -195,6 +284,18 @@ impl Session {
                 let verdicts = verdicts.into_iter().chain(missing).take(recipients).collect();
                 Step::Reply(self.delivered(verdicts))
             }
+            (State::AskedForSender(transaction), Answer::Sender(standing)) => {
+                if let Some(refusal) = self.refusal_of_sender(standing) {
+                    return say(refusal);
+                }
+                self.begin_transaction(transaction)
+            }
+            (State::LoggingIn, Answer::LoggedIn) => self.logged_in(),
+            (State::LoggingIn | State::Refusing, Answer::Refused) => self.refuse_log_in(),
+            (State::LoggingIn | State::KeysAwaited(_), Answer::Unavailable) => say(reply::LOG_IN_UNAVAILABLE),
+            (State::KeysAwaited(awaited), Answer::ScramKeys { keys, nonce }) => {
+                self.keys(awaited, keys, &nonce)
+            }
             _ => self.out_of_turn(),
         }
     }
@@ -202,7 +303,7 @@ impl Session {
     /// The TLS handshake that [`Step::ReplyThenTls`] asked for is done. Nothing the client said before counts
     /// any more; it introduces itself again (RFC 3207 §4.2). There is no second greeting.
     pub fn tls_started(&mut self) {
-        self.security = Security::Tls;
+        self.peer.security = Security::Tls;
         self.client = None;
         self.state = State::Idle;
     }
@@ -210,6 +311,12 @@ impl Session {
     /// The client was silent for too long (RFC 5321 §4.5.3.2.7).
     pub fn timed_out(&mut self) -> Step {
         self.close(reply::timed_out(&self.options.hostname))
+    }
+
+    /// The transaction has gone on for too long, with however little silence. Only while there is one, or octets of a
+    /// chunk that was refused are read past.
+    pub fn transaction_timed_out(&mut self) -> Step {
+        self.close(reply::transaction_timed_out(&self.options.hostname))
     }
 
     /// The node goes down (RFC 5321 §3.8). A transaction under way is dropped, and the client tries again.
@@ -220,14 +327,21 @@ impl Session {
     /// Whether a message is under way: between an accepted `MAIL` and the reply to its content.
     #[must_use]
     pub fn is_in_transaction(&self) -> bool {
-        !matches!(self.state, State::Idle | State::StartingTls | State::Closed)
+        matches!(
+            self.state,
+            State::Transaction(_)
+                | State::AskedForRecipient(..)
+                | State::Content(_)
+                | State::BetweenChunks(_)
+                | State::AskedToDeliver { .. }
+        )
     }
 
     fn obey(&mut self, command: Command) -> Step {
         match (self.options.protocol, command) {
-            (Protocol::Smtp, Command::Helo(name)) => self.hello(name, Transmission::Smtp),
-            (Protocol::Smtp, Command::Ehlo(name)) => self.hello(name, self.esmtp()),
-            (Protocol::Lmtp, Command::Lhlo(name)) => self.hello(name, self.lmtp()),
+            (Protocol::Smtp, Command::Helo(name)) => self.hello(name, Hello::Helo),
+            (Protocol::Smtp, Command::Ehlo(name)) => self.hello(name, Hello::Ehlo),
+            (Protocol::Lmtp, Command::Lhlo(name)) => self.hello(name, Hello::Lhlo),
             // RFC 2033 §4.1: HELO and EHLO must not succeed in LMTP. The other way round LHLO is unknown.
             (Protocol::Lmtp, Command::Helo(_) | Command::Ehlo(_)) | (Protocol::Smtp, Command::Lhlo(_)) => {
                 self.bad_command(reply::UNRECOGNISED)
@@ -235,6 +349,7 @@ impl Session {
             (_, Command::Mail(reverse_path, parameters)) => self.mail(reverse_path, parameters),
             (_, Command::Rcpt(forward_path)) => self.rcpt(forward_path),
             (_, Command::Data) => self.data(),
+            (_, Command::Bdat { octets, last }) => self.bdat(octets, last),
             (_, Command::Rset) => {
                 self.state = State::Idle;
                 say(reply::OK)
@@ -244,31 +359,18 @@ impl Session {
             (_, Command::Vrfy) => say(reply::CANNOT_VERIFY),
             (_, Command::Expn) => self.bad_command(reply::NOT_IMPLEMENTED),
             (_, Command::StartTls) => self.start_tls(),
+            (_, Command::Auth { mechanism, initial }) => self.auth(&mechanism, initial.as_ref()),
             (_, Command::Quit) => self.close(reply::BYE),
         }
     }
 
-    fn esmtp(&self) -> Transmission {
-        match self.security {
-            Security::Plain => Transmission::Esmtp,
-            Security::Tls => Transmission::Esmtps,
-        }
-    }
-
-    fn lmtp(&self) -> Transmission {
-        match self.security {
-            Security::Plain => Transmission::Lmtp,
-            Security::Tls => Transmission::Lmtps,
-        }
-    }
-
     /// RFC 5321 §4.1.1.1 and §4.1.4: ends a transaction, as `RSET` does.
-    fn hello(&mut self, name: ClientName, transmission: Transmission) -> Step {
+    fn hello(&mut self, name: ClientName, hello: Hello) -> Step {
         self.state = State::Idle;
-        self.client = Some(Client { name, transmission });
-        let extensions = match transmission {
-            Transmission::Smtp => Vec::new(),
-            _ => self.extensions(),
+        self.client = Some(Client { name, hello });
+        let extensions = match hello {
+            Hello::Helo => Vec::new(),
+            Hello::Ehlo | Hello::Lhlo => self.extensions(),
         };
         say(reply::hello(&self.options.hostname, extensions))
     }
@@ -278,104 +380,32 @@ impl Session {
             "PIPELINING".into(),
             format!("SIZE {}", self.options.size_octets_max).into(),
             "8BITMIME".into(),
+            "CHUNKING".into(),
+            "SMTPUTF8".into(),
             "ENHANCEDSTATUSCODES".into(),
         ];
-        if self.options.starttls && self.security == Security::Plain {
+        if self.options.starttls && self.peer.security == Security::Plain && !self.authenticated {
             extensions.push("STARTTLS".into());
+        }
+        let mechanisms: Vec<&str> = self.mechanisms().map(Mechanism::name).collect();
+        if !mechanisms.is_empty() {
+            extensions.push(format!("AUTH {}", mechanisms.join(" ")).into());
         }
         extensions
     }
 
-    fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Step {
-        if self.client.is_none() {
-            return self.bad_command(reply::HELLO_FIRST);
-        }
-        if self.is_in_transaction() {
-            return self.bad_command(reply::MAIL_ALREADY);
-        }
-        // RFC 1870 §6.1: refused before it is sent.
-        if parameters
-            .declared_octets
-            .is_some_and(|octets| octets > self.options.size_octets_max)
-        {
-            return say(reply::TOO_LARGE);
-        }
-        self.state = State::Transaction(Box::new(Transaction {
-            reverse_path,
-            parameters,
-            recipients: Vec::new(),
-        }));
-        say(reply::SENDER_OK)
-    }
-
-    fn rcpt(&mut self, forward_path: ForwardPath) -> Step {
-        let State::Transaction(transaction) = &self.state else {
-            return self.bad_command(reply::MAIL_FIRST);
-        };
-        // RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
-        if transaction.recipients.len() >= self.options.recipients_max {
-            return say(reply::TOO_MANY_RECIPIENTS);
-        }
-        let declared_octets = transaction.parameters.declared_octets;
-        let address = match forward_path {
-            ForwardPath::Mailbox(address) => address,
-            ForwardPath::Postmaster => self.options.postmaster.clone(),
-            ForwardPath::AtAddressLiteral => return say(reply::NOT_LOCAL),
-        };
-        if let State::Transaction(transaction) = mem::take(&mut self.state) {
-            self.state = State::AskedForRecipient(transaction, address.clone());
-        }
-        Step::Ask(Ask::Recipient {
-            address,
-            declared_octets,
-        })
-    }
-
-    fn data(&mut self) -> Step {
-        match (mem::take(&mut self.state), &self.client) {
-            (State::Transaction(transaction), Some(client)) if !transaction.recipients.is_empty() => {
-                self.state = State::Content {
-                    recipients: transaction.recipients.len(),
-                };
-                let envelope = transaction.into_envelope(client);
-                Step::Data {
-                    reply: reply::start_mail_input().into(),
-                    envelope,
-                }
-            }
-            // A pipelining client sends DATA before it knows that nobody was accepted (RFC 2920 §3.1): that
-            // is no mistake, and it does not count as one.
-            (State::Transaction(transaction), _) => {
-                self.state = State::Transaction(transaction);
-                match self.options.protocol {
-                    Protocol::Smtp => say(reply::NO_VALID_RECIPIENTS),
-                    Protocol::Lmtp => say(reply::RECIPIENT_FIRST),
-                }
-            }
-            _ => self.bad_command(reply::MAIL_FIRST),
-        }
-    }
-
     fn start_tls(&mut self) -> Step {
-        if self.security == Security::Tls {
+        if self.peer.security == Security::Tls {
             return self.bad_command(reply::TLS_ALREADY);
+        }
+        if self.authenticated {
+            return self.bad_command(reply::TLS_TOO_LATE);
         }
         if !self.options.starttls {
             return self.bad_command(reply::NOT_IMPLEMENTED);
         }
         self.state = State::StartingTls;
         Step::ReplyThenTls(reply::READY_FOR_TLS.into())
-    }
-
-    fn delivered(&self, verdicts: Vec<DeliveryVerdict>) -> Replies {
-        match self.options.protocol {
-            Protocol::Smtp => one_for_all(&verdicts).reply().into(),
-            Protocol::Lmtp => {
-                let mut replies = verdicts.into_iter().map(DeliveryVerdict::reply);
-                let first = replies.next().unwrap_or(reply::UNAVAILABLE);
-                Replies::with_others(first, replies.collect())
-            }
-        }
     }
 
     /// Answers a command that should not have come, and ends the session when there were too many of them.
@@ -397,31 +427,18 @@ impl Session {
     }
 }
 
-impl Transaction {
-    fn into_envelope(self, client: &Client) -> Envelope {
-        Envelope {
-            reverse_path: self.reverse_path,
-            recipients: self.recipients,
-            body: self.parameters.body,
-            declared_octets: self.parameters.declared_octets,
-            client: client.name.clone(),
-            transmission: client.transmission,
-        }
-    }
+/// A line that is longer than a command may be is one of `AUTH`, or it is too long.
+fn line_within_limit(frame: Frame) -> Option<Secret> {
+    let Frame::Line(line) = frame else { return None };
+    let is_auth = line
+        .get(..5)
+        .is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+    (is_auth || line.len() <= COMMAND_LINE_OCTETS_MAX.saturating_sub(LINE_END_OCTETS))
+        .then(|| Secret::new(line))
 }
 
 fn say(reply: Reply) -> Step {
     Step::Reply(reply.into())
-}
-
-/// SMTP has one reply for all recipients. If all fared the same, it says how. Otherwise it is `451`, and the
-/// client sends to all of them again: those who have the message get it twice, which is bad, but a `250` or a
-/// `5xx` would lose it for the others, which is worse.
-fn one_for_all(verdicts: &[DeliveryVerdict]) -> DeliveryVerdict {
-    match verdicts {
-        [first, others @ ..] if others.iter().all(|other| other == first) => *first,
-        _ => DeliveryVerdict::Unavailable,
-    }
 }
 
 #[cfg(test)]

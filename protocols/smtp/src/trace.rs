@@ -11,7 +11,11 @@ use jiff::tz::TimeZone;
 use crate::address::{Address, Domain};
 use crate::command::ClientName;
 use crate::path::ReversePath;
-use crate::turn::Transmission;
+use crate::transmission::Transmission;
+
+const RETURN_PATH: &str = "Return-Path: ";
+const DELIVERED_TO: &str = "Delivered-To: ";
+const RECEIVED: &str = "Received: ";
 
 /// What a `Received` field tells.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +48,7 @@ pub fn received(fields: &Received<'_>) -> Vec<u8> {
     let hostname = fields.hostname;
     let id = harmless(fields.message_id);
     let date = date_time(fields.unix_micros);
-    format!("Received: from {client}{peer}\r\n\tby {hostname} with {with}\r\n\tid {id};\r\n\t{date}\r\n")
+    format!("{RECEIVED}from {client}{peer}\r\n\tby {hostname} with {with}\r\n\tid {id};\r\n\t{date}\r\n")
         .into_bytes()
 }
 
@@ -55,7 +59,32 @@ pub fn received(fields: &Received<'_>) -> Vec<u8> {
 /// nobody.
 #[must_use]
 pub fn prefix(reverse_path: &ReversePath, recipient: &Address) -> Vec<u8> {
-    format!("Return-Path: {reverse_path}\r\nDelivered-To: {recipient}\r\n").into_bytes()
+    format!("{RETURN_PATH}{reverse_path}\r\n{DELIVERED_TO}{recipient}\r\n").into_bytes()
+}
+
+/// Whether a stored message came with `SMTPUTF8` (RFC 6531), as our own `Received` field says: the uppermost one.
+///
+/// `stored` is the beginning of what is stored, [`prefix`] and [`received`], in which it looks no further than
+/// that field; 2 KiB of it are always enough. What stands behind, such as a `Received` field of another host,
+/// is never looked at: it is the sender's. What does not begin with our fields did not come so.
+#[must_use]
+pub fn came_with_smtputf8(stored: &[u8]) -> bool {
+    let mut lines = stored.split(|octet| *octet == b'\n');
+    let is_ours =
+        |line: &&[u8]| line.starts_with(RETURN_PATH.as_bytes()) || line.starts_with(DELIVERED_TO.as_bytes());
+    let first = lines.find(|line| !is_ours(line)).unwrap_or_default();
+    if !first.starts_with(RECEIVED.as_bytes()) {
+        return false;
+    }
+    // Neither name has a blank in it: `harmless` sees to the client's, and ours is a domain.
+    let mut words = lines
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+        .split(|octet| *octet == b' ');
+    words.next() == Some(b"by")
+        && words.nth(1) == Some(b"with")
+        && words.next().is_some_and(Transmission::word_says_smtputf8)
 }
 
 fn harmless(text: &str) -> String {
@@ -89,6 +118,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::transmission::{Hello, tests::all};
+
+    /// How a message came that says no more than its hello and its TLS.
+    fn how(hello: Hello, tls: bool) -> Transmission {
+        Transmission {
+            hello,
+            tls,
+            authenticated: false,
+            smtputf8: false,
+        }
+    }
 
     fn field(client: &str, peer: Option<&str>, transmission: Transmission, unix_micros: u64) -> String {
         let fields = Received {
@@ -107,16 +147,16 @@ mod tests {
         let text = field(
             "client.example",
             Some("192.0.2.1"),
-            Transmission::Esmtps,
+            how(Hello::Ehlo, true),
             1_700_000_000_123_456,
-        ) + &field("client", Some("2001:db8::1"), Transmission::Smtp, 0)
+        ) + &field("client", Some("2001:db8::1"), how(Hello::Helo, false), 0)
             + &field(
                 "[192.0.2.1]",
                 Some("::ffff:192.0.2.1"),
-                Transmission::Esmtp,
+                how(Hello::Ehlo, false),
                 951_782_400_000_000,
             )
-            + &field("localhost", None, Transmission::Lmtp, 4_102_444_799_999_999);
+            + &field("localhost", None, how(Hello::Lhlo, false), 4_102_444_799_999_999);
         expect![[r#"
             Received: from client.example ([192.0.2.1])
             	by mx.example.org with ESMTPS
@@ -141,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_client_name_cannot_write_into_the_header() {
-        let text = field("a(b)<c>;\"d\\,@e=", None, Transmission::Smtp, 0);
+        let text = field("a(b)<c>;\"d\\,@e=", None, how(Hello::Helo, false), 0);
         assert!(
             text.starts_with("Received: from a?b??c???d???e?\r\n\tby "),
             "{text}"
@@ -165,10 +205,46 @@ mod tests {
         assert!(prefix(&ReversePath::null(), &ann).starts_with(b"Return-Path: <>\r\n"));
     }
 
+    fn stored(transmission: Transmission, content: &str) -> Vec<u8> {
+        let sender = ReversePath::parse("\"with UTF8SMTP\"@example.net").unwrap();
+        let recipient = Address::parse("\"by x with UTF8SMTP\"@example.org").unwrap();
+        let received = field("with.UTF8SMTP.example", Some("192.0.2.1"), transmission, 0);
+        [
+            &prefix(&sender, &recipient)[..],
+            received.as_bytes(),
+            content.as_bytes(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn our_own_received_field_alone_tells_whether_a_message_came_with_smtputf8() {
+        let other = "Received: from a by b\r\n\tby c with UTF8SMTP\r\n\r\n";
+        for transmission in all() {
+            let said = came_with_smtputf8(&stored(transmission, other));
+            assert_eq!(said, transmission.smtputf8, "{}", transmission.as_str());
+        }
+        assert!(!came_with_smtputf8(other.as_bytes().get(1..).unwrap_or_default()));
+    }
+
+    #[test]
+    fn what_breaks_off_before_the_with_clause_did_not_come_with_smtputf8() {
+        let transmission = Transmission {
+            smtputf8: true,
+            ..how(Hello::Ehlo, false)
+        };
+        let whole = stored(transmission, "\r\n");
+        let said: Vec<bool> = (0..=whole.len())
+            .map(|octets| came_with_smtputf8(whole.get(..octets).unwrap_or_default()))
+            .collect();
+        assert!(said.is_sorted(), "more octets make it no less true");
+        assert_eq!((said.first(), said.last()), (Some(&false), Some(&true)));
+    }
+
     proptest! {
         #[test]
         fn no_line_passes_the_limit_and_every_line_after_the_first_is_folded(client in "[!-~]{1,255}", micros: u64) {
-            let text = field(&client, Some("2001:db8::1"), Transmission::Lmtps, micros);
+            let text = field(&client, Some("2001:db8::1"), how(Hello::Lhlo, true), micros);
             let lines: Vec<&str> = text.strip_suffix("\r\n").unwrap().split("\r\n").collect();
             prop_assert_eq!(lines.len(), 4);
             prop_assert!(lines.iter().all(|line| line.len() <= 998 && !line.contains(['\r', '\n'])));

@@ -1,38 +1,12 @@
 //! What session and driver tell each other: steps and asks one way, answers the other.
 
 use crate::address::Address;
-use crate::command::{BodyKind, ClientName};
+use crate::command::ClientName;
+use crate::parameters::BodyKind;
 use crate::path::ReversePath;
 use crate::reply::{self, Replies, Reply};
-
-/// How a message came, in the words of the "with" clause (RFC 3848).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transmission {
-    /// After `HELO`. No word is registered for this one over TLS.
-    Smtp,
-    /// After `EHLO`.
-    Esmtp,
-    /// After `EHLO`, over TLS.
-    Esmtps,
-    /// After `LHLO`.
-    Lmtp,
-    /// After `LHLO`, over TLS.
-    Lmtps,
-}
-
-impl Transmission {
-    /// The registered word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Smtp => "SMTP",
-            Self::Esmtp => "ESMTP",
-            Self::Esmtps => "ESMTPS",
-            Self::Lmtp => "LMTP",
-            Self::Lmtps => "LMTPS",
-        }
-    }
-}
+use crate::transmission::Transmission;
+use mailhorn_sasl::{Secret, ServerNonce, StoredKeys};
 
 /// What is known of a message before its content comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +29,35 @@ pub struct Envelope {
 /// What the session wants to know or have done. At most one is outstanding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
+    /// Whose address is this, in the reverse-path? Answer with [`Answer::Sender`]. Only asked where
+    /// [`crate::LocalSenders::Authenticated`] wants to know.
+    Sender {
+        /// The sender.
+        address: Address,
+    },
+    /// Check the password. Answers: [`Answer::LoggedIn`], [`Answer::Refused`], [`Answer::Unavailable`].
+    LogIn {
+        /// The name, prepared (RFC 4013).
+        user: String,
+        /// The password as it was sent.
+        password: Secret,
+    },
+    /// Look up the keys of a user, or make [`StoredKeys::fake`] ones, and a nonce. Answers: [`Answer::ScramKeys`],
+    /// [`Answer::Unavailable`].
+    ScramKeys {
+        /// The name, prepared.
+        user: String,
+    },
+    /// The proof was wrong: count it and wait as after a wrong password. Answer: [`Answer::Refused`].
+    ScramRefused {
+        /// The name, prepared.
+        user: String,
+    },
+    /// The proof was right. Answers: those of [`Ask::LogIn`].
+    ScramLogIn {
+        /// The name, prepared.
+        user: String,
+    },
     /// May this address get a message of about `declared_octets` octets? Answer with [`Answer::Recipient`].
     Recipient {
         /// The recipient.
@@ -62,7 +65,8 @@ pub enum Ask {
         /// What `SIZE=` said.
         declared_octets: Option<u64>,
     },
-    /// Deliver the content to the recipients of the [`Envelope`] that came with the last [`Step::Data`].
+    /// Deliver the content to the recipients of the [`Envelope`] that came with the last [`Step::Data`] or the
+    /// first [`Step::Chunk`].
     /// Answer with [`Answer::Delivered`].
     Deliver,
 }
@@ -70,11 +74,39 @@ pub enum Ask {
 /// What the driver found out or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// To [`Ask::Sender`].
+    Sender(SenderStanding),
+    /// Logged in.
+    LoggedIn,
+    /// The name or the password is wrong, or the account may not log in. The client does not learn which.
+    Refused,
+    /// A log-in can't be checked now.
+    Unavailable,
+    /// The keys for SCRAM and a nonce that is used once.
+    ScramKeys {
+        /// Real or fake.
+        keys: StoredKeys,
+        /// From a cryptographic source.
+        nonce: ServerNonce,
+    },
     /// To [`Ask::Recipient`].
     Recipient(RecipientVerdict),
     /// To [`Ask::Deliver`]: one for each of [`Envelope::recipients`], in their order. A verdict that is missing
     /// counts as [`DeliveryVerdict::Unavailable`]; one too many is not looked at.
     Delivered(Vec<DeliveryVerdict>),
+}
+
+/// Whose address a reverse-path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderStanding {
+    /// Its domain is not ours.
+    Elsewhere,
+    /// Its domain is ours.
+    Local,
+    /// It belongs to the user who has logged in.
+    Own,
+    /// We do not know.
+    Unavailable,
 }
 
 /// Whether a recipient is accepted.
@@ -118,6 +150,8 @@ pub enum DeliveryVerdict {
     OverQuota,
     /// The user was removed after `RCPT`: `550 5.1.1`.
     NoSuchUser,
+    /// The mailbox has had it before ([`crate::LoopWatch::was_delivered_to`]): `554 5.4.6`.
+    Looping,
     /// The node has no room: `452 4.3.1`.
     InsufficientStorage,
     /// It could not be delivered now, or it is unknown whether it was: `451 4.3.0`. The client tries again.
@@ -131,6 +165,7 @@ impl DeliveryVerdict {
             Self::MailboxFull => reply::MAILBOX_FULL,
             Self::OverQuota => reply::OVER_QUOTA,
             Self::NoSuchUser => reply::NO_SUCH_USER,
+            Self::Looping => reply::LOOPING,
             Self::InsufficientStorage => reply::NO_STORAGE,
             Self::Unavailable => reply::UNAVAILABLE,
         }
@@ -149,6 +184,25 @@ pub enum Step {
         reply: Replies,
         /// The driver's from now on; the session keeps none.
         envelope: Envelope,
+    },
+    /// Feed a [`crate::ChunkDecoder`], the same one for all chunks of a message, until this chunk ends, and call
+    /// [`crate::Session::data_ended`]. Nothing is sent before. When the session is in no transaction any more
+    /// ([`crate::Session::is_in_transaction`]), what came of the content is void.
+    Chunk {
+        /// With the first chunk; the driver's from now on, the session keeps none.
+        envelope: Option<Envelope>,
+        /// So many octets of content follow the command.
+        octets: u64,
+        /// Whether the content ends with them.
+        last: bool,
+    },
+    /// Read past so many octets, which follow the command that was refused, then send this and read the next
+    /// line. RFC 3030 §2: they are there in any case.
+    SkipChunk {
+        /// At most [`crate::limits::REFUSED_CHUNK_SIZES_MAX`] times the largest content.
+        octets: u64,
+        /// The refusal.
+        reply: Replies,
     },
     /// Send this and close the connection.
     ReplyThenClose(Replies),

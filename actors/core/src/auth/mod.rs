@@ -14,6 +14,7 @@
 pub mod app_passwords;
 mod counters;
 mod hashers;
+mod log_ins;
 mod offer;
 mod options;
 pub mod passwords;
@@ -35,6 +36,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 pub use self::counters::AuthCounts;
+pub use self::log_ins::AllowPlaintext;
+pub(crate) use self::log_ins::ScramUnderway;
 pub use self::options::{
     ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Argon2Cost, AuthOptions, FailureLimits,
     InvalidOptions, ScramOffer,

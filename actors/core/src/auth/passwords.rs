@@ -45,6 +45,9 @@ pub enum PasswordError {
     /// For whoever sets it.
     #[error("the password is longer than {PASSWORD_OCTETS_MAX} octets")]
     TooLong,
+    /// Nobody could log in with it. For whoever sets it.
+    #[error("the password is not UTF-8")]
+    NotUtf8,
     /// For the operator.
     #[error(transparent)]
     Options(#[from] InvalidOptions),
@@ -80,8 +83,8 @@ pub struct DamagedHash;
 /// Makes the credentials of a new password, under a new stamp: its argon2id hash, and its SCRAM keys with
 /// `scram_iterations`.
 ///
-/// A password that SASLprep prohibits (RFC 4013 §2.3: control characters, octets that are not UTF-8) has no SCRAM
-/// keys; it works with the mechanisms that show it.
+/// A password that SASLprep prohibits (RFC 4013 §2.3: control characters) has no SCRAM keys; it works with the
+/// mechanisms that show it.
 ///
 /// Blocks for as long as `cost` and `scram_iterations` say, tens of milliseconds by default.
 ///
@@ -96,6 +99,9 @@ pub fn make_credentials(
     let params = cost.params()?;
     if password.is_empty() {
         return Err(PasswordError::Empty);
+    }
+    if str::from_utf8(password.declassify()).is_err() {
+        return Err(PasswordError::NotUtf8);
     }
     let scram =
         match StoredKeys::from_password(password, &ids.random_octets::<SALT_OCTETS>(), scram_iterations) {

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use mailhorn_events::MailboxId;
-use mailhorn_pop3::{Answer, Ask, BodyEncoder, Need, ServerNonce};
+use mailhorn_pop3::{Answer, Ask, BodyEncoder, Need};
 use mailhorn_ports::{Account, Change, Expunge, Part, ReadError, Service};
 use tokio::time::Instant;
 
-use super::{Conversation, REPLY_OCTETS_MAX};
+use super::{Conversation, REPLY_OCTETS_MAX, TooSoon};
 use crate::auth::Login;
 use crate::log::Outcome;
 use crate::mailbox::{Listing, OpenError};
@@ -39,41 +39,32 @@ impl Conversation {
                     .await;
                 self.logged_in(login).await
             }
-            Ask::ScramKeys { user } => match self.deps.auth.scram_keys(peer, &user).await {
-                Ok(lookup) => {
-                    self.scram = Some(lookup.ticket);
-                    let nonce = ServerNonce::new(self.deps.ids.random_octets());
-                    Answer::ScramKeys {
-                        keys: lookup.keys,
-                        nonce,
-                    }
+            Ask::ScramKeys { user } => {
+                let begun = self.scram.begin(&self.deps.auth, &self.deps.ids, peer, &user);
+                match begun.await {
+                    Ok((keys, nonce)) => Answer::ScramKeys { keys, nonce },
+                    Err(login) => self.logged_in(login).await,
                 }
-                Err(unchecked) => self.logged_in(unchecked.into()).await,
-            },
-            Ask::ScramRefused { .. } => {
-                if let Some(ticket) = self.scram.take() {
-                    self.deps.auth.scram_refused(ticket).await;
-                }
-                self.logged_in(Login::Refused).await
             }
-            Ask::ScramLogIn { .. } => {
-                let login = match self.scram.take() {
-                    Some(ticket) => self.deps.auth.scram_verified(ticket).await,
-                    None => Login::Refused,
-                };
+            Ask::ScramRefused { .. } => {
+                let login = self.scram.disproven(&self.deps.auth).await;
                 self.logged_in(login).await
             }
-            Ask::Body { index, .. } => self.open_body(index).await,
+            Ask::ScramLogIn { .. } => {
+                let login = self.scram.proven(&self.deps.auth).await;
+                self.logged_in(login).await
+            }
+            Ask::Body { index, utf8, .. } => self.open_body(index, utf8).await,
             Ask::Commit { indexes } => self.commit(&indexes).await,
         }
     }
 
     async fn logged_in(&mut self, login: Login) -> Answer<Arc<Listing>> {
+        let result = login.result();
         let (answer, result) = match login {
             Login::Accepted(account) => self.open_maildrop(account).await,
-            Login::Refused => (Answer::Refused, "refused"),
-            Login::TooManyFailures => (Answer::Unavailable, "throttled"),
-            Login::Unavailable => (Answer::Unavailable, "unavailable"),
+            Login::Refused => (Answer::Refused, result),
+            Login::TooManyFailures | Login::Unavailable => (Answer::Unavailable, result),
         };
         self.deps
             .metrics
@@ -92,6 +83,15 @@ impl Conversation {
     }
 
     async fn open_maildrop(&mut self, account: Arc<Account>) -> (Answer<Arc<Listing>>, &'static str) {
+        let login_delay = self.deps.login_delay.clone();
+        let allowed = match login_delay
+            .as_ref()
+            .map(|delay| delay.ask(account.id))
+            .transpose()
+        {
+            Ok(allowed) => allowed,
+            Err(TooSoon) => return (Answer::TooSoon, "too_soon"),
+        };
         let Ok(user_permit) = self.deps.admission.user(account.id) else {
             self.deps.metrics.limit("pop3.max_sessions_per_user");
             return (Answer::TooManySessions, "too_many");
@@ -114,6 +114,9 @@ impl Conversation {
                 self.account = Some(account);
                 self.lock = Some(open.lock);
                 self.user_permit = Some(user_permit);
+                if let Some(allowed) = allowed {
+                    allowed.logged_in();
+                }
                 (Answer::Opened(open.listing), "accepted")
             }
             Err(OpenError::InUse) => (Answer::InUse, "in_use"),
@@ -124,9 +127,15 @@ impl Conversation {
         }
     }
 
-    async fn open_body(&mut self, index: usize) -> Answer<Arc<Listing>> {
-        match self.first_part(index).await {
-            Ok(part) => {
+    async fn open_body(&mut self, index: usize, utf8: bool) -> Answer<Arc<Listing>> {
+        let opened = match self.first_part(index).await {
+            Ok(part) if utf8 => Ok((part, false)),
+            Ok(part) => self.needs_utf8(index, &part).await.map(|needs| (part, needs)),
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok((_, true)) => Answer::NeedsUtf8,
+            Ok((part, false)) => {
                 self.body = Some(Body { index, part });
                 Answer::Body
             }
@@ -172,7 +181,7 @@ impl Conversation {
         self.read_part(index, 0).await
     }
 
-    async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {
+    pub(super) async fn read_part(&self, index: usize, number: u32) -> Result<Part, ReadError> {
         let (Some(account), Some(message)) = (
             &self.account,
             self.session.maildrop().and_then(|listing| listing.message(index)),

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod authentication;
+mod chunking;
+mod limits;
 mod locks;
 mod pop3;
 mod quota;
 mod supervision;
 mod transfer;
+mod utf8;
 mod world;

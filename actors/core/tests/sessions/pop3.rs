@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use mailhorn_core::mailbox::{LockMode, Reading};
 use mailhorn_events::MessageId;
+use mailhorn_ports::Directory;
 use mailhorn_ports::memory::{MemoryStore, NextCommit};
 
-use crate::world::{Client, Knobs, World};
+use crate::world::{Client, Knobs, PASSWORD, World};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..dots\r\nend\r\n";
 
@@ -174,6 +175,44 @@ async fn a_shared_maildrop_takes_several_sessions_and_one_may_delete_under_the_o
         first.expect("+OK").await;
     }
     assert!(world.listed("ann").await.is_empty());
+}
+
+#[actix::test]
+async fn a_log_in_too_soon_is_told_after_a_right_password_alone_and_one_that_came_to_nothing_counts_for_nothing()
+ {
+    let knobs = || Knobs {
+        login_delay: Duration::from_secs(3_600),
+        ..Knobs::default()
+    };
+    let world = World::start(knobs()).await;
+    // The maildrop is in another's hands: there is no `+OK` from which anything counts.
+    let account = world.store.account("ann@example.org").await.unwrap().unwrap();
+    let held = world
+        .mailboxes
+        .open(account.id, LockMode::Exclusive, Duration::ZERO)
+        .await
+        .unwrap();
+    let log_in = format!("USER ann@example.org\r\nPASS {PASSWORD}\r\n");
+    let mut ann = world.pop3().await;
+    for _ in 0..2 {
+        ann.send(&log_in).await;
+        ann.expect("+OK").await;
+        ann.expect("-ERR [IN-USE]").await;
+    }
+    held.lock.release().await;
+    ann.send(&log_in).await;
+    ann.expect("+OK").await;
+    ann.expect("+OK").await;
+    ann.send("QUIT\r\n").await;
+    ann.expect("+OK").await;
+    let mut again = world.pop3().await;
+    again.send("USER ann@example.org\r\nPASS wrong\r\n").await;
+    again.expect("+OK").await;
+    again.expect("-ERR [AUTH]").await;
+    again.send(&log_in).await;
+    again.expect("+OK").await;
+    again.expect("-ERR [LOGIN-DELAY]").await;
+    world.logged_in("bob").await;
 }
 
 #[actix::test]

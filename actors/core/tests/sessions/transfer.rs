@@ -284,6 +284,29 @@ async fn only_local_recipients_are_taken() {
 }
 
 #[actix::test]
+async fn a_stored_message_says_that_it_came_with_smtputf8() {
+    let world = World::start(Knobs::default()).await;
+    for (parameter, word, said) in [(" SMTPUTF8", "UTF8LMTP", true), ("", "LMTP", false)] {
+        let mut client = world.lmtp().await;
+        client
+            .send(&format!(
+                "MAIL FROM:<{word}@elsewhere.example>{parameter}\r\nRCPT TO:<ann@example.org>\r\nBDAT 2 LAST\r\n\r\n"
+            ))
+            .await;
+        for code in ["250", "250", "250 2.0.0 delivered"] {
+            client.expect(code).await;
+        }
+        let mut client = world.logged_in("ann").await;
+        client.send("RETR 1\r\nDELE 1\r\nQUIT\r\n").await;
+        let stored = client.multi_line().await.join("\r\n");
+        assert!(stored.contains(&format!(" with {word}\r\n")), "{stored}");
+        assert_eq!(mailhorn_smtp::trace::came_with_smtputf8(stored.as_bytes()), said);
+        client.expect("+OK").await;
+        client.expect("+OK").await;
+    }
+}
+
+#[actix::test]
 async fn smtp_answers_once_for_all_and_451_when_the_outcome_is_unknown() {
     let world = World::start(Knobs::default()).await;
     let mut client = smtp(&world).await;
@@ -455,4 +478,56 @@ async fn mail_to_another_address_of_an_account_arrives_there_and_says_under_whic
     for reply in ["250", "550 5.1.1", "550 5.7.1"] {
         client.expect(reply).await;
     }
+}
+
+fn delivered_to(address: &str) -> String {
+    format!("Subject: round\r\nDelivered-To: {address}\r\n\r\ntext\r\n")
+}
+
+#[actix::test]
+async fn a_message_that_a_recipient_has_had_is_refused_on_lmtp_for_that_one_alone() {
+    let world = World::start(Knobs::default()).await;
+    let content = delivered_to("\"ANN\"@Example.org");
+    let replies = world.deliver(&["ann", "bob", "ann"], &content).await;
+    let starts = ["554 5.4.6", "250 2.0.0", "554 5.4.6"];
+    for (reply, start) in replies.iter().zip(starts) {
+        assert!(reply.starts_with(start), "{replies:?}");
+    }
+    assert!(world.listed("ann").await.is_empty());
+    assert_eq!(world.listed("bob").await.len(), 1);
+}
+
+#[actix::test]
+async fn what_a_mailbox_here_gave_out_is_known_when_it_comes_back() {
+    let world = World::start(Knobs::default()).await;
+    world.deliver(&["ann"], MESSAGE).await;
+    let mut client = world.logged_in("ann").await;
+    client.send("RETR 1\r\n").await;
+    let stored = client.multi_line().await.join("\r\n") + "\r\n";
+    let replies = world.deliver(&["ann", "bob"], &stored).await;
+    assert!(replies[0].starts_with("554 5.4.6"), "{replies:?}");
+    assert!(replies[1].starts_with("250"), "{replies:?}");
+}
+
+#[actix::test]
+async fn on_smtp_a_loop_is_refused_where_all_recipients_have_had_it_and_else_all_get_it() {
+    let world = World::start(Knobs::default()).await;
+    let mut client = smtp(&world).await;
+    for (recipients, reply) in [(&["ann"][..], "554 5.4.6"), (&["ann", "bob"], "250 2.0.0")] {
+        client.send("MAIL FROM:<>\r\n").await;
+        client.expect("250 ").await;
+        for recipient in recipients {
+            client
+                .send(&format!("RCPT TO:<{recipient}@example.org>\r\n"))
+                .await;
+            client.expect("250 ").await;
+        }
+        client
+            .send(&format!("DATA\r\n{}.\r\n", delivered_to("ann@example.org")))
+            .await;
+        client.expect("354 ").await;
+        client.expect(reply).await;
+    }
+    assert_eq!(world.listed("ann").await.len(), 1);
+    assert_eq!(world.listed("bob").await.len(), 1);
 }

@@ -6,27 +6,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
-use mailhorn_core::auth::{Argon2Cost, AuthOptions, Authenticator};
+use mailhorn_core::auth::{AllowPlaintext, Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::Dispatch;
-use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions};
+use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions, Outcome};
 use mailhorn_core::mailbox::{
     ClusterLockOptions, ClusterLocks, LockKeeper, LockMode, MailboxOptions, Mailboxes, Reading,
 };
 use mailhorn_core::metrics::Metrics;
 use mailhorn_core::observe::Kinds;
-use mailhorn_core::pop3_session::{AllowPlaintext, Pop3Deps, Pop3Options, Pop3Session};
+use mailhorn_core::pop3_session::{LoginDelay, Pop3Deps, Pop3Options, Pop3Session};
 use mailhorn_core::quota::{QuotaOptions, Quotas};
 use mailhorn_core::recipients::{RecipientOptions, Recipients};
 use mailhorn_core::supervisor::{Supervise, Supervisor};
 use mailhorn_core::transfer_session::{TransferDeps, TransferOptions, TransferSession};
-use mailhorn_events::Generation;
+use mailhorn_events::{Generation, MailboxId};
 use mailhorn_ports::memory::{ManualClock, MemoryStore, SeededRandom, TokioUptime};
-use mailhorn_ports::{Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks, NewAccount};
+use mailhorn_ports::{
+    CHUNK_OCTETS_MAX, Change, Delivery, Directory, DirectoryError, Forever, Ids, MailStore, MaildropLocks,
+    NewAccount, Octets, Recipient,
+};
 use mailhorn_sasl::Secret;
-use mailhorn_smtp::{Address, Domain, Protocol};
+use mailhorn_smtp::{Address, Domain, Protocol, Security};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -37,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Knobs {
     pub(crate) lock: LockMode,
     pub(crate) lock_wait: Duration,
+    pub(crate) login_delay: Duration,
     pub(crate) pop3_idle: Duration,
     pub(crate) append_deadline: Duration,
     pub(crate) connections_max: usize,
@@ -44,6 +49,8 @@ pub(crate) struct Knobs {
     /// Limits of those for whom none are set; quotas are off without.
     pub(crate) quota: Option<QuotaOptions>,
     pub(crate) reading: Reading,
+    /// What is different in the options of SMTP and LMTP sessions.
+    pub(crate) transfer: fn(&mut TransferOptions, &mut mailhorn_smtp::Options),
     /// Locks between nodes, and their times.
     pub(crate) locks: Option<(Arc<dyn MaildropLocks>, ClusterLockOptions)>,
 }
@@ -53,12 +60,14 @@ impl Default for Knobs {
         Self {
             lock: LockMode::Exclusive,
             lock_wait: Duration::from_millis(30),
+            login_delay: Duration::ZERO,
             pop3_idle: PATIENCE,
             append_deadline: PATIENCE,
             connections_max: 100,
             notes: true,
             quota: None,
             reading: Reading::Cached,
+            transfer: |_, _| {},
             locks: None,
         }
     }
@@ -69,6 +78,7 @@ pub(crate) struct World {
     pub(crate) generation: Generation,
     pub(crate) kinds: Arc<Kinds>,
     pub(crate) log: LogHandle,
+    pub(crate) ids: Ids,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) drain: Drain,
     pub(crate) clock: Arc<ManualClock>,
@@ -180,13 +190,15 @@ impl World {
                 lock_wait: knobs.lock_wait,
                 allow_plaintext: AllowPlaintext::Loopback,
                 log_in_failures_max: NonZeroU8::new(3).unwrap(),
+                announced: Arc::default(),
             },
             tls: None,
             store: Arc::clone(&shared),
             mailboxes: mailboxes.clone(),
             log: log.clone(),
-            auth,
+            auth: Arc::clone(&auth),
             read_ahead: mailhorn_core::read_ahead::permits(),
+            login_delay: LoginDelay::new(knobs.login_delay, Arc::clone(&metrics)).map(Arc::new),
             admission: admission.clone(),
             ids: ids.clone(),
             drain: watch.clone(),
@@ -210,14 +222,22 @@ impl World {
             let postmaster = Address::parse("ann@example.org").unwrap();
             let mut session = mailhorn_smtp::Options::new(protocol, hostname, postmaster);
             session.size_octets_max = 1_000_000;
+            session.auth = true;
+            let mut options = TransferOptions {
+                session: Arc::new(session.clone()),
+                idle_timeout: PATIENCE,
+                transaction_timeout: PATIENCE,
+                write_stall: PATIENCE,
+                handshake_timeout: PATIENCE,
+                allow_plaintext: AllowPlaintext::Loopback,
+                trusted_networks: Vec::new(),
+                notes: knobs.notes,
+            };
+            (knobs.transfer)(&mut options, &mut session);
+            options.session = Arc::new(session);
             let deps = Arc::new(TransferDeps {
-                options: TransferOptions {
-                    session: Arc::new(session),
-                    idle_timeout: PATIENCE,
-                    write_stall: PATIENCE,
-                    handshake_timeout: PATIENCE,
-                    notes: knobs.notes,
-                },
+                options,
+                auth: Arc::clone(&auth),
                 tls: None,
                 store: Arc::clone(&shared),
                 recipients: Recipients::new(
@@ -235,7 +255,7 @@ impl World {
                 kind: Arc::clone(kind),
             });
             let start: StartSession = Arc::new(move |accepted: Accepted| {
-                TransferSession::new(accepted, Arc::clone(&deps)).start();
+                TransferSession::new(accepted, Arc::clone(&deps), Security::Plain).start();
             });
             transfer.push(services.accept(name, &admission, start, Vec::new()).await);
         }
@@ -245,6 +265,7 @@ impl World {
             generation,
             kinds,
             log,
+            ids,
             mailboxes,
             drain,
             clock,
@@ -289,6 +310,37 @@ impl World {
         client.send("QUIT\r\n").await;
         client.expect("221 ").await;
         replies
+    }
+
+    /// Puts a message into a mailbox as a session would have stored it: `content` begins with the `Received` field.
+    pub(crate) async fn store_message(&self, user: &str, content: &[u8]) {
+        let address = format!("{user}@example.org");
+        let account = self.store.account(&address).await.unwrap().unwrap();
+        let message = self.ids.message();
+        let mut chunks: Vec<&[u8]> = content.chunks(CHUNK_OCTETS_MAX).collect();
+        let tail = Bytes::copy_from_slice(chunks.pop().unwrap_or_default());
+        for (number, chunk) in (0..).zip(&chunks) {
+            let chunk = Bytes::copy_from_slice(chunk);
+            self.store.put_chunk(message, number, chunk).await.unwrap();
+        }
+        let delivery = Delivery {
+            event: self.ids.event(),
+            message,
+            octets: Octets {
+                size: content.len() as u64,
+                stored_chunks: u32::try_from(chunks.len()).unwrap(),
+                tail,
+            },
+            recipients: vec![Recipient {
+                prefix: format!("Return-Path: <ann@example.com>\r\nDelivered-To: {address}\r\n").into(),
+                user: address,
+                account: account.id,
+                mailbox: MailboxId::inbox(account.id),
+                note: None,
+            }],
+        };
+        let outcome = self.log.append(Change::Deliver(delivery)).await;
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     }
 
     pub(crate) async fn listed(&self, user: &str) -> Vec<String> {
@@ -393,6 +445,11 @@ impl Client {
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Sends `text` over and over until the connection is closed.
+    pub(crate) async fn send_until_closed(&mut self, text: &str) {
+        while self.stream.write_all(text.as_bytes()).await.is_ok() {}
     }
 
     /// The next line without its end; `None` at the end of the stream.

@@ -61,6 +61,7 @@ fn a_port_that_is_taken_stops_the_start_with_its_setting_and_address() {
     let folder = tempfile::tempdir().expect("a folder");
     for key in [
         "smtp.listen",
+        "smtp.listen_tls",
         "lmtp.listen",
         "pop3.listen",
         "pop3.listen_tls",

@@ -49,6 +49,16 @@ choice!(
 );
 
 choice!(
+    /// Who may send with an address of a local domain.
+    LocalSenders {
+        /// Anyone.
+        Anyone = "anyone",
+        /// Who has logged in, with an address of their own.
+        Authenticated = "authenticated",
+    }
+);
+
+choice!(
     /// Which nodes of a cluster get an event by the fast path.
     Transport {
         /// Those that have registered for its mailbox or user.

@@ -1,17 +1,16 @@
 //! AUTHORIZATION: who is it? (RFC 1939 §4 and §7, RFC 2595, RFC 5034)
 
 use mailhorn_lines::Frame;
-use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Progress, Secret, decode, encode};
+use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Progress, Secret, encode};
 
 use super::transaction::Transaction;
 use super::{
-    Answer, Ask, Channel, Method, Session, State, Step, close_with, error, error_with, ok, out_of_turn,
+    Answer, Ask, Channel, Method, Session, State, Step, close_with, error, error_with, language, ok,
+    out_of_turn,
 };
 use crate::command::{Command, SyntaxError};
 use crate::reply::ResponseCode;
 use crate::{Maildrop, Reply};
-
-const NOT_BASE64: &str = "response is not base64";
 
 impl<M: Maildrop> Session<M> {
     pub(super) fn authorization(
@@ -47,6 +46,11 @@ impl<M: Maildrop> Session<M> {
                 let capabilities = self.capabilities(true);
                 self.go_on(State::Authorization { user }, capabilities)
             }
+            (Ok(Command::Utf8), user) => {
+                self.utf8 = true;
+                self.go_on(State::Authorization { user }, ok("UTF-8 mode is on"))
+            }
+            (Ok(Command::Lang(range)), user) => self.go_on(State::Authorization { user }, language(range)),
             (Ok(Command::Quit), _) => Step::ReplyThenClose(ok("bye")),
             (
                 Ok(
@@ -75,13 +79,16 @@ impl<M: Maildrop> Session<M> {
         self.go_on(State::Authorization { user }, error(text))
     }
 
-    /// RFC 2595 §4: only in AUTHORIZATION, and only once.
+    /// RFC 2595 §4: only in AUTHORIZATION, and only once. RFC 6856 §2.1: never after UTF8.
     fn stls(&mut self, user: Option<String>) -> Step {
         if self.channel == Channel::Tls {
             return self.go_on(State::Authorization { user }, error("TLS is on already"));
         }
         if !self.options.stls {
             return self.go_on(State::Authorization { user }, error("TLS is not available"));
+        }
+        if self.utf8 {
+            return self.go_on(State::Authorization { user }, error("STLS comes before UTF8"));
         }
         self.state = State::TlsAwaited;
         Step::ReplyThenTls(ok("begin TLS"))
@@ -97,16 +104,7 @@ impl<M: Maildrop> Session<M> {
                 return self.go_on(State::Authorization { user }, unsupported);
             }
         };
-        let initial = match initial.map(Secret::declassify) {
-            None => None,
-            // RFC 5034 §4: one equals sign is an empty initial response.
-            Some(b"=") => Some(Secret::new("")),
-            Some(encoded) => match decode(encoded) {
-                Some(decoded) => Some(decoded),
-                None => return self.bad(State::Authorization { user }, NOT_BASE64),
-            },
-        };
-        let progress = mechanism.begin(initial.as_ref().map(Secret::declassify));
+        let progress = mechanism.begin_encoded(initial.map(Secret::declassify));
         self.proceed(user, mechanism, progress)
     }
 
@@ -118,16 +116,8 @@ impl<M: Maildrop> Session<M> {
             // a command.
             Frame::TooLong => return Step::ReplyThenClose(error("response too long")),
         };
-        if line.declassify() == b"*" {
-            return self.bad(State::Authorization { user: None }, "authentication cancelled");
-        }
-        match decode(line.declassify()) {
-            Some(decoded) => {
-                let progress = exchange.respond(decoded.declassify());
-                self.proceed(None, mechanism, progress)
-            }
-            None => self.bad(State::Authorization { user: None }, NOT_BASE64),
-        }
+        let progress = exchange.respond_encoded(line.declassify());
+        self.proceed(None, mechanism, progress)
     }
 
     /// `user` is the name that USER gave before, which an AUTH that never began leaves alone.
@@ -175,6 +165,10 @@ impl<M: Maildrop> Session<M> {
             }
             Answer::Refused => self.refuse(),
             Answer::InUse => self.not_now(ResponseCode::InUse, "another session has the maildrop"),
+            Answer::TooSoon => self.not_now(
+                ResponseCode::LoginDelay,
+                "logged in a short time ago, try again later",
+            ),
             Answer::TooManySessions => self.not_now(
                 ResponseCode::SysTemp,
                 "too many sessions of this user, try again later",

@@ -1,6 +1,6 @@
 //! TRANSACTION: the maildrop and its marks (RFC 1939 §5 and §7).
 
-use super::{Answer, Ask, Session, State, Step, error, error_with, ok, out_of_turn};
+use super::{Answer, Ask, Session, State, Step, error, error_with, language, ok, out_of_turn};
 use crate::command::{Command, MessageNumber, SyntaxError};
 use crate::deletions::Deletions;
 use crate::reply::{Column, ResponseCode};
@@ -107,7 +107,8 @@ impl<M: Maildrop> Session<M> {
                         index,
                         lines,
                     };
-                    return self.ask(state, Ask::Body { index, lines });
+                    let utf8 = self.utf8;
+                    return self.ask(state, Ask::Body { index, lines, utf8 });
                 }
                 Err(text) => error(text),
             },
@@ -125,12 +126,14 @@ impl<M: Maildrop> Session<M> {
             }
             Command::Quit => return self.quit(transaction),
             Command::Capa => self.capabilities(false),
-            // RFC 2595 §4 and RFC 5034 §4: only in AUTHORIZATION.
+            Command::Lang(range) => language(range),
+            // RFC 2595 §4, RFC 5034 §4 and RFC 6856 §2: only in AUTHORIZATION.
             Command::User(_)
             | Command::Pass(_)
             | Command::AuthList
             | Command::Auth { .. }
-            | Command::Stls => error("already logged in"),
+            | Command::Stls
+            | Command::Utf8 => error("already logged in"),
         };
         self.go_on(State::Transaction(transaction), reply)
     }
@@ -163,6 +166,10 @@ impl<M: Maildrop> Session<M> {
             }
             Answer::Missing => error_with(ResponseCode::SysTemp, "message is not there now"),
             Answer::Damaged => error_with(ResponseCode::SysPerm, "message is damaged"),
+            Answer::NeedsUtf8 => error_with(
+                ResponseCode::Utf8,
+                "message is in UTF-8, log in again and send UTF8 before",
+            ),
             Answer::Unavailable => error_with(ResponseCode::SysTemp, "message cannot be read now"),
             _ => return out_of_turn(),
         };

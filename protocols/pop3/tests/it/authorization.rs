@@ -1,7 +1,10 @@
 //! AUTHORIZATION with USER and PASS, the capabilities, and the ends of a session before log-in.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
 use expect_test::expect;
-use mailhorn_pop3::{Channel, Encoded, Options, Reply, Step};
+use mailhorn_pop3::{Announced, Channel, Encoded, Expire, Implementation, Options, Reply, Step};
 
 use crate::support::{Driver, Drop, check, plaintext, secure, three};
 
@@ -109,24 +112,26 @@ fn what_does_not_concern_the_name_leaves_it() {
     plain(
         "C: USER tim\nC: CAPA\nC: STAT\nC: PASS tanstaaf",
         expect![[r#"
-        C: USER tim
-        S: +OK send PASS
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: USER
-        S: SASL SCRAM-SHA-256 PLAIN LOGIN
-        S: .
-        C: STAT
-        S: -ERR log in first
-        C: PASS tanstaaf
-           ask LogIn { user: "tim", password: Secret(..), method: UserPass }
-        S: +OK 3 messages (49 octets)
-    "#]],
+            C: USER tim
+            S: +OK send PASS
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL SCRAM-SHA-256 PLAIN LOGIN
+            S: .
+            C: STAT
+            S: -ERR log in first
+            C: PASS tanstaaf
+               ask LogIn { user: "tim", password: Secret(..), method: UserPass }
+            S: +OK 3 messages (49 octets)
+        "#]],
     );
 }
 
@@ -147,8 +152,8 @@ fn a_password_may_contain_spaces() {
 #[test]
 fn each_reason_not_to_log_in_has_its_code() {
     plain(
-        "world: InUse\nworld: TooManySessions\nworld: Unavailable\nworld: Refused
-        C: USER tim\nC: PASS tanstaaf\nC: USER tim\nC: PASS tanstaaf
+        "world: InUse\nworld: TooSoon\nworld: TooManySessions\nworld: Unavailable\nworld: Refused
+        C: USER tim\nC: PASS tanstaaf\nC: USER tim\nC: PASS tanstaaf\nC: USER tim\nC: PASS tanstaaf
         C: USER tim\nC: PASS tanstaaf\nC: USER tim\nC: PASS tanstaaf",
         expect![[r#"
             C: USER tim
@@ -156,6 +161,11 @@ fn each_reason_not_to_log_in_has_its_code() {
             C: PASS tanstaaf
                ask LogIn { user: "tim", password: Secret(..), method: UserPass }
             S: -ERR [IN-USE] another session has the maildrop
+            C: USER tim
+            S: +OK send PASS
+            C: PASS tanstaaf
+               ask LogIn { user: "tim", password: Secret(..), method: UserPass }
+            S: -ERR [LOGIN-DELAY] logged in a short time ago, try again later
             C: USER tim
             S: +OK send PASS
             C: PASS tanstaaf
@@ -245,6 +255,56 @@ fn capa_says_the_same_before_and_after_log_in_where_nothing_differs() {
     plain(
         "C: CAPA\nC: USER tim\nC: PASS tanstaaf\nC: CAPA",
         expect![[r#"
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL SCRAM-SHA-256 PLAIN LOGIN
+            S: .
+            C: USER tim
+            S: +OK send PASS
+            C: PASS tanstaaf
+               ask LogIn { user: "tim", password: Secret(..), method: UserPass }
+            S: +OK 3 messages (49 octets)
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL SCRAM-SHA-256 PLAIN LOGIN
+            S: .
+        "#]],
+    );
+}
+
+#[test]
+fn capa_says_what_the_operators_policy_is_in_both_states() {
+    let options = Options {
+        announced: Arc::new(Announced {
+            expire: Some(Expire::Never),
+            login_delay_seconds: NonZeroU32::new(60),
+            implementation: Implementation::new("Mailhorn example.org"),
+        }),
+        ..plaintext()
+    };
+    let script = "C: CAPA\nC: USER tim\nC: PASS tanstaaf\nC: CAPA";
+    check(
+        options,
+        Channel::Plain,
+        three(),
+        script,
+        expect![[r#"
         C: CAPA
         S: +OK capabilities follow
         S: TOP
@@ -252,8 +312,13 @@ fn capa_says_the_same_before_and_after_log_in_where_nothing_differs() {
         S: RESP-CODES
         S: AUTH-RESP-CODE
         S: PIPELINING
+        S: UTF8 USER
+        S: LANG
         S: USER
         S: SASL SCRAM-SHA-256 PLAIN LOGIN
+        S: EXPIRE NEVER
+        S: LOGIN-DELAY 60
+        S: IMPLEMENTATION Mailhorn example.org
         S: .
         C: USER tim
         S: +OK send PASS
@@ -267,8 +332,13 @@ fn capa_says_the_same_before_and_after_log_in_where_nothing_differs() {
         S: RESP-CODES
         S: AUTH-RESP-CODE
         S: PIPELINING
+        S: UTF8 USER
+        S: LANG
         S: USER
         S: SASL SCRAM-SHA-256 PLAIN LOGIN
+        S: EXPIRE NEVER
+        S: LOGIN-DELAY 60
+        S: IMPLEMENTATION Mailhorn example.org
         S: .
     "#]],
     );
@@ -286,22 +356,24 @@ fn capa_offers_only_what_the_options_allow() {
         three(),
         "C: CAPA\nC: AUTH",
         expect![[r#"
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: USER
-        S: SASL PLAIN LOGIN
-        S: .
-        C: AUTH
-        S: +OK mechanisms follow
-        S: PLAIN
-        S: LOGIN
-        S: .
-    "#]],
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: USER
+            S: SASL PLAIN LOGIN
+            S: .
+            C: AUTH
+            S: +OK mechanisms follow
+            S: PLAIN
+            S: LOGIN
+            S: .
+        "#]],
     );
     let nothing = Options {
         scram: false,
@@ -313,18 +385,20 @@ fn capa_offers_only_what_the_options_allow() {
         three(),
         "C: CAPA\nC: AUTH",
         expect![[r#"
-        C: CAPA
-        S: +OK capabilities follow
-        S: TOP
-        S: UIDL
-        S: RESP-CODES
-        S: AUTH-RESP-CODE
-        S: PIPELINING
-        S: .
-        C: AUTH
-        S: +OK mechanisms follow
-        S: .
-    "#]],
+            C: CAPA
+            S: +OK capabilities follow
+            S: TOP
+            S: UIDL
+            S: RESP-CODES
+            S: AUTH-RESP-CODE
+            S: PIPELINING
+            S: UTF8 USER
+            S: LANG
+            S: .
+            C: AUTH
+            S: +OK mechanisms follow
+            S: .
+        "#]],
     );
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use expect_test::Expect;
 use mailhorn_lines::Framer;
 use mailhorn_pop3::{
-    Answer, Ask, BodyEncoder, Channel, Encoded, Maildrop, Need, Options, PlaintextLogIn, Reply, Secret,
-    ServerNonce, Session, Step, StoredKeys, UniqueId,
+    Answer, Ask, BodyEncoder, Channel, Encoded, Header, HeaderScan, Maildrop, Need, Options, PlaintextLogIn,
+    Reply, Secret, ServerNonce, Session, Step, StoredKeys, UniqueId,
 };
 
 /// Messages, oldest first.
@@ -69,8 +69,10 @@ pub(crate) struct Driver<M: Maildrop = Drop> {
     maildrop: Arc<M>,
     body: fn(&M, usize) -> Vec<u8>,
     overrides: VecDeque<Answer<Arc<M>>>,
-    closed: bool,
+    pub(crate) closed: bool,
     last_body: usize,
+    /// Whether every message came as internationalized mail: one with a header of UTF-8 needs UTF8 then.
+    pub(crate) internationalized: bool,
     /// Every octet that the client received.
     pub(crate) sent: Vec<u8>,
     pub(crate) transcript: String,
@@ -103,6 +105,7 @@ impl<M: Maildrop> Driver<M> {
             overrides: VecDeque::new(),
             closed: false,
             last_body: 0,
+            internationalized: false,
             sent: Vec::new(),
             transcript: String::new(),
             chunk: 7,
@@ -172,14 +175,25 @@ impl<M: Maildrop> Driver<M> {
                     Ask::Body { index, .. } => index,
                     _ => self.last_body,
                 };
-                let answer = self
-                    .overrides
-                    .pop_front()
-                    .unwrap_or_else(|| answer(&ask, &self.maildrop));
+                let answer = match (self.overrides.pop_front(), &ask) {
+                    (Some(answer), _) => answer,
+                    (
+                        None,
+                        Ask::Body {
+                            index, utf8: false, ..
+                        },
+                    ) if self.needs_utf8(*index) => Answer::NeedsUtf8,
+                    (None, _) => answer(&ask, &self.maildrop),
+                };
                 let step = self.session.answer(answer);
                 self.take(step);
             }
         }
+    }
+
+    fn needs_utf8(&self, index: usize) -> bool {
+        self.internationalized
+            && HeaderScan::default().push(&(self.body)(&self.maildrop, index)) == Header::NotAscii
     }
 
     fn send(&mut self, mut reply: Reply) {
@@ -260,10 +274,12 @@ fn named_answer<M>(name: &str) -> Answer<M> {
     match name {
         "Refused" => Answer::Refused,
         "InUse" => Answer::InUse,
+        "TooSoon" => Answer::TooSoon,
         "TooManySessions" => Answer::TooManySessions,
         "Unavailable" => Answer::Unavailable,
         "Body" => Answer::Body,
         "Missing" => Answer::Missing,
+        "NeedsUtf8" => Answer::NeedsUtf8,
         "Damaged" => Answer::Damaged,
         "Committed" => Answer::Committed,
         "CommitUnknown" => Answer::CommitUnknown,

@@ -21,6 +21,8 @@ fn after_stls_passwords_are_taken_and_stls_is_offered_no_more() {
             S: RESP-CODES
             S: AUTH-RESP-CODE
             S: PIPELINING
+            S: UTF8 USER
+            S: LANG
             S: SASL SCRAM-SHA-256
             S: STLS
             S: .
@@ -34,6 +36,8 @@ fn after_stls_passwords_are_taken_and_stls_is_offered_no_more() {
             S: RESP-CODES
             S: AUTH-RESP-CODE
             S: PIPELINING
+            S: UTF8 USER
+            S: LANG
             S: USER
             S: SASL SCRAM-SHA-256 PLAIN LOGIN
             S: .
@@ -165,6 +169,8 @@ fn stls_after_log_in_is_refused() {
             S: RESP-CODES
             S: AUTH-RESP-CODE
             S: PIPELINING
+            S: UTF8 USER
+            S: LANG
             S: USER
             S: SASL SCRAM-SHA-256 PLAIN LOGIN
             S: .
@@ -201,6 +207,8 @@ fn on_an_implicit_tls_port_stls_is_neither_offered_nor_taken() {
             S: RESP-CODES
             S: AUTH-RESP-CODE
             S: PIPELINING
+            S: UTF8 USER
+            S: LANG
             S: USER
             S: SASL SCRAM-SHA-256 PLAIN LOGIN
             S: .

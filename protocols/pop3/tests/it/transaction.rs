@@ -80,15 +80,15 @@ fn retr_sends_the_message_with_dots_doubled() {
         three(),
         "C: RETR 2",
         expect![[r#"
-        C: RETR 2
-           ask Body { index: 1, lines: All }
-        S: +OK 21 octets
-        S: B: 2
-        S:
-        S: ..two
-        S: lines
-        S: .
-    "#]],
+            C: RETR 2
+               ask Body { index: 1, lines: All, utf8: false }
+            S: +OK 21 octets
+            S: B: 2
+            S:
+            S: ..two
+            S: lines
+            S: .
+        "#]],
     );
 }
 
@@ -98,28 +98,28 @@ fn top_zero_sends_the_headers_and_the_blank_line_only() {
         three(),
         "C: TOP 2 0\nC: TOP 2 1\nC: TOP 2 99",
         expect![[r#"
-        C: TOP 2 0
-           ask Body { index: 1, lines: Top(0) }
-        S: +OK top of message follows
-        S: B: 2
-        S:
-        S: .
-        C: TOP 2 1
-           ask Body { index: 1, lines: Top(1) }
-        S: +OK top of message follows
-        S: B: 2
-        S:
-        S: ..two
-        S: .
-        C: TOP 2 99
-           ask Body { index: 1, lines: Top(99) }
-        S: +OK top of message follows
-        S: B: 2
-        S:
-        S: ..two
-        S: lines
-        S: .
-    "#]],
+            C: TOP 2 0
+               ask Body { index: 1, lines: Top(0), utf8: false }
+            S: +OK top of message follows
+            S: B: 2
+            S:
+            S: .
+            C: TOP 2 1
+               ask Body { index: 1, lines: Top(1), utf8: false }
+            S: +OK top of message follows
+            S: B: 2
+            S:
+            S: ..two
+            S: .
+            C: TOP 2 99
+               ask Body { index: 1, lines: Top(99), utf8: false }
+            S: +OK top of message follows
+            S: B: 2
+            S:
+            S: ..two
+            S: lines
+            S: .
+        "#]],
     );
 }
 
@@ -168,7 +168,7 @@ fn numbers_never_change_within_a_session() {
             C: UIDL 2
             S: +OK 2 id-1
             C: RETR 3
-               ask Body { index: 2, lines: All }
+               ask Body { index: 2, lines: All, utf8: false }
             S: +OK 15 octets
             S: C: 3
             S:
@@ -299,17 +299,17 @@ fn quit_with_nothing_marked_asks_nothing() {
         three(),
         "C: RETR 1\nC: QUIT",
         expect![[r#"
-        C: RETR 1
-           ask Body { index: 0, lines: All }
-        S: +OK 13 octets
-        S: A: 1
-        S:
-        S: one
-        S: .
-        C: QUIT
-        S: +OK bye
-        -- closed
-    "#]],
+            C: RETR 1
+               ask Body { index: 0, lines: All, utf8: false }
+            S: +OK 13 octets
+            S: A: 1
+            S:
+            S: one
+            S: .
+            C: QUIT
+            S: +OK bye
+            -- closed
+        "#]],
     );
 }
 
@@ -367,16 +367,16 @@ fn a_message_that_cannot_be_read_is_an_error_of_that_message_alone() {
         "world: Missing\nworld: Damaged\nworld: Unavailable\nC: RETR 1\nC: TOP 1 0\nC: RETR 1\nC: RETR 2\nC: STAT",
         expect![[r#"
             C: RETR 1
-               ask Body { index: 0, lines: All }
+               ask Body { index: 0, lines: All, utf8: false }
             S: -ERR [SYS/TEMP] message is not there now
             C: TOP 1 0
-               ask Body { index: 0, lines: Top(0) }
+               ask Body { index: 0, lines: Top(0), utf8: false }
             S: -ERR [SYS/PERM] message is damaged
             C: RETR 1
-               ask Body { index: 0, lines: All }
+               ask Body { index: 0, lines: All, utf8: false }
             S: -ERR [SYS/TEMP] message cannot be read now
             C: RETR 2
-               ask Body { index: 1, lines: All }
+               ask Body { index: 1, lines: All, utf8: false }
             S: +OK 21 octets
             S: B: 2
             S:
@@ -405,7 +405,7 @@ fn twenty_bad_commands_in_a_row_end_a_session() {
 fn an_empty_line_a_long_line_and_an_unknown_command_are_errors() {
     transaction(
         three(),
-        "C: \nC: NOOP <x*300>\nC: LAST\nC: UTF8\nC: NOOP",
+        "C: \nC: NOOP <x*300>\nC: LAST\nC: XTND\nC: NOOP",
         expect![[r#"
             C: 
             S: -ERR empty command
@@ -413,7 +413,7 @@ fn an_empty_line_a_long_line_and_an_unknown_command_are_errors() {
             S: -ERR line too long
             C: LAST
             S: -ERR unknown command
-            C: UTF8
+            C: XTND
             S: -ERR unknown command
             C: NOOP
             S: +OK nothing done
@@ -429,7 +429,7 @@ fn pipelined_commands_are_answered_in_their_order() {
         expect![[r#"
             C: DELE 1\r\nRETR 2\r\nUIDL\r\nQUIT\r\nSTAT
             S: +OK message deleted
-               ask Body { index: 1, lines: All }
+               ask Body { index: 1, lines: All, utf8: false }
             S: +OK 21 octets
             S: B: 2
             S:
@@ -478,21 +478,21 @@ fn a_message_that_ends_without_a_line_end_has_an_end_all_the_same() {
         "C: RETR 1\nC: RETR 2\nC: RETR 3\nC: NOOP",
         expect![[r#"
             C: RETR 1
-               ask Body { index: 0, lines: All }
+               ask Body { index: 0, lines: All, utf8: false }
             S: +OK 19 octets
             S: A: 1
             S:
             S: no line end
             S: .
             C: RETR 2
-               ask Body { index: 1, lines: All }
+               ask Body { index: 1, lines: All, utf8: false }
             S: +OK 16 octets
             S: A: 1
             S:
             S: only CR
             S: .
             C: RETR 3
-               ask Body { index: 2, lines: All }
+               ask Body { index: 2, lines: All, utf8: false }
             S: +OK 14 octets
             S: A: 1
 

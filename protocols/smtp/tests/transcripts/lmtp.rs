@@ -185,26 +185,28 @@ fn tls_is_named_in_the_trace() {
     play(
         with_tls,
         expect![[r#"
-        S: 220 mx.example.org LMTP Mailhorn
-        C: STARTTLS
-        S: 220 2.0.0 ready to start TLS
-        > start TLS
-        {tls}
-        C: LHLO relay.example
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250 ENHANCEDSTATUSCODES
-        C: MAIL FROM:<>
-        S: 250 2.1.0 sender ok
-        C: RCPT TO:<a@example.org>
-        > ask recipient a@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: DATA
-        S: 354 go ahead, end with <CRLF>.<CRLF>
-        > data from <> to a@example.org, SevenBit, SIZE None, with LMTPS, client relay.example
-    "#]],
+            S: 220 mx.example.org LMTP Mailhorn
+            C: STARTTLS
+            S: 220 2.0.0 ready to start TLS
+            > start TLS
+            {tls}
+            C: LHLO relay.example
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250-SMTPUTF8
+            S: 250 ENHANCEDSTATUSCODES
+            C: MAIL FROM:<>
+            S: 250 2.1.0 sender ok
+            C: RCPT TO:<a@example.org>
+            > ask recipient a@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: DATA
+            S: 354 go ahead, end with <CRLF>.<CRLF>
+            > data from <> to a@example.org, SevenBit, SIZE None, with LMTPS, client relay.example
+        "#]],
     );
 }

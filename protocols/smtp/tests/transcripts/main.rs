@@ -1,7 +1,10 @@
-//! Sessions as transcripts, and the table of what the RFCs ask.
+//! Sessions as transcripts.
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+mod authentication;
+mod chunking;
 mod lmtp;
-mod rfc;
+mod model;
 mod script;
 mod smtp;
+mod utf8;

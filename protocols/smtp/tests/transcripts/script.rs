@@ -10,10 +10,16 @@ use std::sync::Arc;
 
 use expect_test::Expect;
 use mailhorn_lines::Frame;
+use mailhorn_sasl::{ITERATIONS_MIN, Secret, ServerNonce, StoredKeys};
 use mailhorn_smtp::{
-    Address, Answer, Ask, DataEnd, DeliveryVerdict, Domain, Options, Protocol, RecipientVerdict, Replies,
-    Security, Session, Step,
+    Address, Answer, Ask, DataEnd, DeliveryVerdict, Domain, Envelope, Options, Peer, Protocol,
+    RecipientVerdict, Replies, Security, SenderStanding, Session, Step,
 };
+
+/// Of the example in RFC 7677 §3.
+const SALT: [u8; 16] = [
+    91, 109, 153, 104, 157, 18, 53, 142, 236, 160, 75, 20, 18, 54, 250, 129,
+];
 
 /// Options with small limits.
 pub(crate) fn options(protocol: Protocol) -> Options {
@@ -28,11 +34,22 @@ pub(crate) fn options(protocol: Protocol) -> Options {
 /// Plays a session with `options` from its greeting on and compares.
 #[track_caller]
 pub(crate) fn play(options: Options, transcript: Expect) {
-    let mut session = Session::new(Arc::new(options), Security::Plain);
+    play_with(options, Peer::new(Security::Plain), transcript);
+}
+
+/// Plays a session with this peer from its greeting on and compares.
+#[track_caller]
+pub(crate) fn play_with(options: Options, peer: Peer, transcript: Expect) {
+    transcript.assert_eq(&played_with(options, peer, transcript.data()));
+}
+
+/// What both sides say from the greeting on.
+pub(crate) fn played_with(options: Options, peer: Peer, script: &str) -> String {
+    let mut session = Session::new(Arc::new(options), peer);
     let mut played = String::new();
     write_replies(&session.greeting(), &mut played);
-    go_on(&mut session, transcript.data(), &mut played);
-    transcript.assert_eq(&played);
+    go_on(&mut session, script, &mut played);
+    played
 }
 
 /// Plays a session whose client has just introduced itself as `c`, and compares.
@@ -43,7 +60,7 @@ pub(crate) fn play_introduced(protocol: Protocol, transcript: Expect) {
 
 /// What both sides say when the client has just introduced itself as `c`.
 pub(crate) fn played_introduced(protocol: Protocol, script: &str) -> String {
-    let mut session = Session::new(Arc::new(options(protocol)), Security::Plain);
+    let mut session = Session::new(Arc::new(options(protocol)), Peer::new(Security::Plain));
     let hello: &[u8] = match protocol {
         Protocol::Smtp => b"EHLO c",
         Protocol::Lmtp => b"LHLO c",
@@ -82,7 +99,19 @@ fn turn(session: &mut Session, line: &str) -> Option<Step> {
             return None;
         }
         "silence" => session.timed_out(),
+        "too slow" => session.transaction_timed_out(),
         "shutdown" => session.shutting_down(),
+        "logged in" => session.answer(Answer::LoggedIn),
+        "wrong" => session.answer(Answer::Refused),
+        "no log-in now" => session.answer(Answer::Unavailable),
+        "keys" => session.answer(Answer::ScramKeys {
+            keys: StoredKeys::from_password(&Secret::new("pencil"), &SALT, ITERATIONS_MIN).unwrap(),
+            nonce: ServerNonce::from_text("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0").unwrap(),
+        }),
+        "elsewhere" => session.answer(Answer::Sender(SenderStanding::Elsewhere)),
+        "local" => session.answer(Answer::Sender(SenderStanding::Local)),
+        "own" => session.answer(Answer::Sender(SenderStanding::Own)),
+        "sender unknown" => session.answer(Answer::Sender(SenderStanding::Unavailable)),
         "endless line" => session.command(Frame::TooLong),
         _ => match (data_end(did), recipient_verdict(did)) {
             (Some(end), _) => session.data_ended(end),
@@ -122,6 +151,7 @@ fn delivery_verdict(name: &str) -> DeliveryVerdict {
         "delivered" => DeliveryVerdict::Delivered,
         "full" => DeliveryVerdict::MailboxFull,
         "quota" => DeliveryVerdict::OverQuota,
+        "looping" => DeliveryVerdict::Looping,
         "gone" => DeliveryVerdict::NoSuchUser,
         "no storage" => DeliveryVerdict::InsufficientStorage,
         "unknown" => DeliveryVerdict::Unavailable,
@@ -134,16 +164,22 @@ fn write_step(step: Step, transcript: &mut String) {
         Step::Reply(replies) => write_replies(&replies, transcript),
         Step::Data { reply, envelope } => {
             write_replies(&reply, transcript);
-            let recipients: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
-            transcript.push_str(&format!(
-                "> data from {} to {}, {:?}, SIZE {:?}, with {}, client {}\n",
-                envelope.reverse_path,
-                recipients.join(" "),
-                envelope.body,
-                envelope.declared_octets,
-                envelope.transmission.as_str(),
-                envelope.client.as_str(),
-            ));
+            write_envelope("data", &envelope, transcript);
+        }
+        Step::Chunk {
+            envelope,
+            octets,
+            last,
+        } => {
+            if let Some(envelope) = envelope {
+                write_envelope("chunks", &envelope, transcript);
+            }
+            let last = if last { ", the last" } else { "" };
+            transcript.push_str(&format!("> chunk of {octets}{last}\n"));
+        }
+        Step::SkipChunk { octets, reply } => {
+            transcript.push_str(&format!("> skip {octets}\n"));
+            write_replies(&reply, transcript);
         }
         Step::ReplyThenClose(replies) => {
             write_replies(&replies, transcript);
@@ -159,8 +195,29 @@ fn write_step(step: Step, transcript: &mut String) {
         }) => {
             transcript.push_str(&format!("> ask recipient {address}, SIZE {declared_octets:?}\n"));
         }
+        Step::Ask(Ask::Sender { address }) => transcript.push_str(&format!("> ask sender {address}\n")),
+        Step::Ask(Ask::LogIn { user, password }) => {
+            let octets = password.len();
+            transcript.push_str(&format!("> ask log-in {user}, a password of {octets}\n"));
+        }
+        Step::Ask(Ask::ScramKeys { user }) => transcript.push_str(&format!("> ask keys {user}\n")),
+        Step::Ask(Ask::ScramRefused { user }) => transcript.push_str(&format!("> ask disproven {user}\n")),
+        Step::Ask(Ask::ScramLogIn { user }) => transcript.push_str(&format!("> ask proven {user}\n")),
         Step::Ask(Ask::Deliver) => transcript.push_str("> ask deliver\n"),
     }
+}
+
+fn write_envelope(what: &str, envelope: &Envelope, transcript: &mut String) {
+    let recipients: Vec<String> = envelope.recipients.iter().map(ToString::to_string).collect();
+    transcript.push_str(&format!(
+        "> {what} from {} to {}, {:?}, SIZE {:?}, with {}, client {}\n",
+        envelope.reverse_path,
+        recipients.join(" "),
+        envelope.body,
+        envelope.declared_octets,
+        envelope.transmission.as_str(),
+        envelope.client.as_str(),
+    ));
 }
 
 /// Every reply that passes here is also checked for what RFC 5321 §4.2 and RFC 2034 §4 ask of all.

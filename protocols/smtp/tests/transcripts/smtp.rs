@@ -1,9 +1,11 @@
 //! Transcripts of SMTP sessions, with the world's answers between braces.
 
-use expect_test::{Expect, expect};
-use mailhorn_smtp::{Domain, Options, Protocol, too_many_connections};
+use std::num::NonZeroU32;
 
-use crate::script::{options, play, play_introduced, played_introduced};
+use expect_test::{Expect, expect};
+use mailhorn_smtp::{Domain, Options, Peer, Protocol, Security, too_many_connections};
+
+use crate::script::{options, play, play_introduced, played_introduced, played_with};
 
 #[track_caller]
 fn from_the_greeting(transcript: Expect) {
@@ -18,38 +20,40 @@ fn introduced(transcript: Expect) {
 #[test]
 fn a_message_goes_to_all_its_recipients_and_the_next_one_begins_afresh() {
     from_the_greeting(expect![[r#"
-            S: 220 mx.example.org ESMTP Mailhorn
-            C: EHLO client.example
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: MAIL FROM:<Bob@Example.net> SIZE=500 BODY=8BITMIME
-            S: 250 2.1.0 sender ok
-            C: RCPT TO:<Ann@Example.org>
-            > ask recipient ann@example.org, SIZE Some(500)
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: RCPT TO:<carl@example.org>
-            > ask recipient carl@example.org, SIZE Some(500)
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: DATA
-            S: 354 go ahead, end with <CRLF>.<CRLF>
-            > data from <Bob@Example.net> to ann@example.org carl@example.org, EightBitMime, SIZE Some(500), with ESMTP, client client.example
-            {complete}
-            > ask deliver
-            {delivered, delivered}
-            S: 250 2.0.0 delivered
-            C: RCPT TO:<ann@example.org>
-            S: 503 5.5.1 MAIL first
-            C: MAIL FROM:<>
-            S: 250 2.1.0 sender ok
-            C: QUIT
-            S: 221 2.0.0 bye
-            > close
-        "#]]);
+        S: 220 mx.example.org ESMTP Mailhorn
+        C: EHLO client.example
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250-SMTPUTF8
+        S: 250 ENHANCEDSTATUSCODES
+        C: MAIL FROM:<Bob@Example.net> SIZE=500 BODY=8BITMIME
+        S: 250 2.1.0 sender ok
+        C: RCPT TO:<Ann@Example.org>
+        > ask recipient ann@example.org, SIZE Some(500)
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: RCPT TO:<carl@example.org>
+        > ask recipient carl@example.org, SIZE Some(500)
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: DATA
+        S: 354 go ahead, end with <CRLF>.<CRLF>
+        > data from <Bob@Example.net> to ann@example.org carl@example.org, EightBitMime, SIZE Some(500), with ESMTP, client client.example
+        {complete}
+        > ask deliver
+        {delivered, delivered}
+        S: 250 2.0.0 delivered
+        C: RCPT TO:<ann@example.org>
+        S: 503 5.5.1 MAIL first
+        C: MAIL FROM:<>
+        S: 250 2.1.0 sender ok
+        C: QUIT
+        S: 221 2.0.0 bye
+        > close
+    "#]]);
 }
 
 #[test]
@@ -171,6 +175,10 @@ fn one_reply_speaks_for_all_recipients_and_says_250_only_if_all_have_it() {
             "gone, quota",
             "S: 451 4.3.0 temporarily unavailable, try again later",
         ),
+        (
+            "looping, looping",
+            "S: 554 5.4.6 this mailbox has had the message, mail loop",
+        ),
         ("gone, gone", "S: 550 5.1.1 no such user here"),
         (
             "quota, quota",
@@ -244,122 +252,128 @@ fn a_message_declared_too_large_is_refused_before_it_is_sent() {
 #[test]
 fn commands_out_of_sequence_are_answered_with_503() {
     from_the_greeting(expect![[r#"
-            S: 220 mx.example.org ESMTP Mailhorn
-            C: MAIL FROM:<bob@example.net>
-            S: 503 5.5.1 introduce yourself first
-            C: RCPT TO:<ann@example.org>
-            S: 503 5.5.1 MAIL first
-            C: DATA
-            S: 503 5.5.1 MAIL first
-            C: EHLO c
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: RCPT TO:<ann@example.org>
-            S: 503 5.5.1 MAIL first
-            C: DATA
-            S: 503 5.5.1 MAIL first
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: MAIL FROM:<bob@example.net>
-            S: 503 5.5.1 MAIL was given already
-            C: DATA
-            S: 554 5.5.1 no valid recipients
-            C: RCPT TO:<ann@example.org>
-            > ask recipient ann@example.org, SIZE None
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: MAIL FROM:<bob@example.net>
-            S: 503 5.5.1 MAIL was given already
-            C: DATA
-            S: 354 go ahead, end with <CRLF>.<CRLF>
-            > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTP, client c
-        "#]]);
+        S: 220 mx.example.org ESMTP Mailhorn
+        C: MAIL FROM:<bob@example.net>
+        S: 503 5.5.1 introduce yourself first
+        C: RCPT TO:<ann@example.org>
+        S: 503 5.5.1 MAIL first
+        C: DATA
+        S: 503 5.5.1 MAIL first
+        C: EHLO c
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250-SMTPUTF8
+        S: 250 ENHANCEDSTATUSCODES
+        C: RCPT TO:<ann@example.org>
+        S: 503 5.5.1 MAIL first
+        C: DATA
+        S: 503 5.5.1 MAIL first
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: MAIL FROM:<bob@example.net>
+        S: 503 5.5.1 MAIL was given already
+        C: DATA
+        S: 554 5.5.1 no valid recipients
+        C: RCPT TO:<ann@example.org>
+        > ask recipient ann@example.org, SIZE None
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: MAIL FROM:<bob@example.net>
+        S: 503 5.5.1 MAIL was given already
+        C: DATA
+        S: 354 go ahead, end with <CRLF>.<CRLF>
+        > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTP, client c
+    "#]]);
 }
 
 #[test]
 fn rset_and_ehlo_end_a_transaction_and_noop_help_vrfy_do_not() {
     from_the_greeting(expect![[r#"
-            S: 220 mx.example.org ESMTP Mailhorn
-            C: RSET
-            S: 250 2.0.0 ok
-            C: EHLO c
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: NOOP
-            S: 250 2.0.0 ok
-            C: HELP
-            S: 214 2.0.0 see RFC 5321 and RFC 2033
-            C: VRFY ann
-            S: 252 2.5.0 not verified, send mail to find out
-            C: RCPT TO:<ann@example.org>
-            > ask recipient ann@example.org, SIZE None
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: RSET
-            S: 250 2.0.0 ok
-            C: DATA
-            S: 503 5.5.1 MAIL first
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: RCPT TO:<ann@example.org>
-            > ask recipient ann@example.org, SIZE None
-            {accepted}
-            S: 250 2.1.5 recipient ok
-            C: EHLO d
-            S: 250-mx.example.org
-            S: 250-PIPELINING
-            S: 250-SIZE 1000
-            S: 250-8BITMIME
-            S: 250 ENHANCEDSTATUSCODES
-            C: DATA
-            S: 503 5.5.1 MAIL first
-        "#]]);
+        S: 220 mx.example.org ESMTP Mailhorn
+        C: RSET
+        S: 250 2.0.0 ok
+        C: EHLO c
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250-SMTPUTF8
+        S: 250 ENHANCEDSTATUSCODES
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: NOOP
+        S: 250 2.0.0 ok
+        C: HELP
+        S: 214 2.0.0 see RFC 5321 and RFC 2033
+        C: VRFY ann
+        S: 252 2.5.0 not verified, send mail to find out
+        C: RCPT TO:<ann@example.org>
+        > ask recipient ann@example.org, SIZE None
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: RSET
+        S: 250 2.0.0 ok
+        C: DATA
+        S: 503 5.5.1 MAIL first
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: RCPT TO:<ann@example.org>
+        > ask recipient ann@example.org, SIZE None
+        {accepted}
+        S: 250 2.1.5 recipient ok
+        C: EHLO d
+        S: 250-mx.example.org
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-CHUNKING
+        S: 250-SMTPUTF8
+        S: 250 ENHANCEDSTATUSCODES
+        C: DATA
+        S: 503 5.5.1 MAIL first
+    "#]]);
 }
 
 #[test]
 fn what_is_not_understood_costs_one_reply() {
     introduced(expect![[r#"
-            C: XYZZY
-            S: 500 5.5.1 command not recognised
-            C: LHLO c
-            S: 500 5.5.1 command not recognised
-            C: AUTH PLAIN
-            S: 500 5.5.1 command not recognised
-            C: EXPN staff
-            S: 502 5.5.1 command not implemented
-            C: NOOP ü
-            S: 500 5.5.2 commands are ASCII
-            {endless line}
-            S: 500 5.5.2 line too long
-            C: HELO
-            S: 501 5.5.4 syntax error in parameters
-            C: DATA now
-            S: 501 5.5.4 syntax error in parameters
-            C: MAIL FROM:bob@example.net
-            S: 501 5.1.7 bad sender address syntax
-            C: MAIL FROM:<büb@example.net>
-            S: 553 5.6.7 only ASCII addresses are supported
-            C: MAIL FROM:<bob@example.net> SMTPUTF8
-            S: 555 5.5.4 parameter not recognised or implemented
-            C: MAIL FROM:<bob@example.net> SIZE=many
-            S: 501 5.5.4 syntax error in parameters
-            C: MAIL FROM:<bob@example.net>
-            S: 250 2.1.0 sender ok
-            C: RCPT TO:<ann>
-            S: 501 5.1.3 bad recipient address syntax
-            C: RCPT TO:<änn@example.org>
-            S: 553 5.6.7 only ASCII addresses are supported
-            C: NOOP
-            S: 250 2.0.0 ok
-        "#]]);
+        C: XYZZY
+        S: 500 5.5.1 command not recognised
+        C: LHLO c
+        S: 500 5.5.1 command not recognised
+        C: AUTH PLAIN
+        S: 502 5.5.1 command not implemented
+        C: EXPN staff
+        S: 502 5.5.1 command not implemented
+        C: NOOP ü
+        S: 500 5.5.2 commands are ASCII
+        {endless line}
+        S: 500 5.5.2 line too long
+        C: HELO
+        S: 501 5.5.4 syntax error in parameters
+        C: DATA now
+        S: 501 5.5.4 syntax error in parameters
+        C: MAIL FROM:bob@example.net
+        S: 501 5.1.7 bad sender address syntax
+        C: MAIL FROM:<büb@example.net>
+        S: 553 5.6.7 an address that is not ASCII needs MAIL with SMTPUTF8
+        C: MAIL FROM:<bob@example.net> FANCY
+        S: 555 5.5.4 parameter not recognised or implemented
+        C: MAIL FROM:<bob@example.net> SIZE=many
+        S: 501 5.5.4 syntax error in parameters
+        C: MAIL FROM:<bob@example.net>
+        S: 250 2.1.0 sender ok
+        C: RCPT TO:<ann>
+        S: 501 5.1.3 bad recipient address syntax
+        C: RCPT TO:<änn@example.org>
+        S: 553 5.6.7 an address that is not ASCII needs MAIL with SMTPUTF8
+        C: NOOP
+        S: 250 2.0.0 ok
+    "#]]);
 }
 
 #[test]
@@ -397,33 +411,57 @@ fn recipients_that_are_too_many_are_left_for_another_transaction() {
     play(
         few,
         expect![[r#"
-        S: 220 mx.example.org ESMTP Mailhorn
-        C: EHLO c
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250 ENHANCEDSTATUSCODES
-        C: MAIL FROM:<bob@example.net>
-        S: 250 2.1.0 sender ok
-        C: RCPT TO:<a@example.org>
-        > ask recipient a@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: RCPT TO:<b@example.org>
-        > ask recipient b@example.org, SIZE None
-        {no such user}
-        S: 550 5.1.1 no such user here
-        C: RCPT TO:<c@example.org>
-        > ask recipient c@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: RCPT TO:<d@example.org>
-        S: 452 4.5.3 too many recipients, send the rest later
-        C: DATA
-        S: 354 go ahead, end with <CRLF>.<CRLF>
-        > data from <bob@example.net> to a@example.org c@example.org, SevenBit, SIZE None, with ESMTP, client c
-    "#]],
+            S: 220 mx.example.org ESMTP Mailhorn
+            C: EHLO c
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250-SMTPUTF8
+            S: 250 ENHANCEDSTATUSCODES
+            C: MAIL FROM:<bob@example.net>
+            S: 250 2.1.0 sender ok
+            C: RCPT TO:<a@example.org>
+            > ask recipient a@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: RCPT TO:<b@example.org>
+            > ask recipient b@example.org, SIZE None
+            {no such user}
+            S: 550 5.1.1 no such user here
+            C: RCPT TO:<c@example.org>
+            > ask recipient c@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: RCPT TO:<d@example.org>
+            S: 452 4.5.3 too many recipients, send the rest later
+            C: DATA
+            S: 354 go ahead, end with <CRLF>.<CRLF>
+            > data from <bob@example.net> to a@example.org c@example.org, SevenBit, SIZE None, with ESMTP, client c
+        "#]],
+    );
+}
+
+#[test]
+fn after_so_many_messages_another_one_needs_another_connection() {
+    let few = Options {
+        messages_max: NonZeroU32::new(2),
+        ..options(Protocol::Smtp)
+    };
+    let turns = "C: MAIL FROM:<>\nC: RCPT TO:<a@example.org>\n{accepted}\n";
+    let script = format!(
+        "C: EHLO c\n{turns}C: DATA\n{{complete}}\n{{delivered}}\n{turns}C: RSET\n\
+         {turns}C: BDAT 1\n{{complete}}\nC: BDAT 1\n{{bare line end}}\nC: NOOP\nC: MAIL FROM:<>\n"
+    );
+    let played = played_with(few, Peer::new(Security::Plain), &script);
+    let ended = "S: 421 4.7.0 mx.example.org too many messages for one connection, connect again\n> close\n";
+    assert!(played.ends_with(ended), "{played}");
+    assert_eq!(played.matches("S: 250 2.1.0 sender ok").count(), 3, "{played}");
+    assert_eq!(
+        options(Protocol::Lmtp).messages_max,
+        None,
+        "its client keeps a connection"
     );
 }
 
@@ -436,42 +474,46 @@ fn starttls_forgets_all_that_was_said_before() {
     play(
         with_tls,
         expect![[r#"
-        S: 220 mx.example.org ESMTP Mailhorn
-        C: EHLO c
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250-ENHANCEDSTATUSCODES
-        S: 250 STARTTLS
-        C: MAIL FROM:<bob@example.net>
-        S: 250 2.1.0 sender ok
-        C: STARTTLS
-        S: 220 2.0.0 ready to start TLS
-        > start TLS
-        {tls}
-        C: MAIL FROM:<bob@example.net>
-        S: 503 5.5.1 introduce yourself first
-        C: EHLO c
-        S: 250-mx.example.org
-        S: 250-PIPELINING
-        S: 250-SIZE 1000
-        S: 250-8BITMIME
-        S: 250 ENHANCEDSTATUSCODES
-        C: STARTTLS
-        S: 503 5.5.1 TLS is on already
-        C: DATA
-        S: 503 5.5.1 MAIL first
-        C: MAIL FROM:<bob@example.net>
-        S: 250 2.1.0 sender ok
-        C: RCPT TO:<ann@example.org>
-        > ask recipient ann@example.org, SIZE None
-        {accepted}
-        S: 250 2.1.5 recipient ok
-        C: DATA
-        S: 354 go ahead, end with <CRLF>.<CRLF>
-        > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTPS, client c
-    "#]],
+            S: 220 mx.example.org ESMTP Mailhorn
+            C: EHLO c
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250-SMTPUTF8
+            S: 250-ENHANCEDSTATUSCODES
+            S: 250 STARTTLS
+            C: MAIL FROM:<bob@example.net>
+            S: 250 2.1.0 sender ok
+            C: STARTTLS
+            S: 220 2.0.0 ready to start TLS
+            > start TLS
+            {tls}
+            C: MAIL FROM:<bob@example.net>
+            S: 503 5.5.1 introduce yourself first
+            C: EHLO c
+            S: 250-mx.example.org
+            S: 250-PIPELINING
+            S: 250-SIZE 1000
+            S: 250-8BITMIME
+            S: 250-CHUNKING
+            S: 250-SMTPUTF8
+            S: 250 ENHANCEDSTATUSCODES
+            C: STARTTLS
+            S: 503 5.5.1 TLS is on already
+            C: DATA
+            S: 503 5.5.1 MAIL first
+            C: MAIL FROM:<bob@example.net>
+            S: 250 2.1.0 sender ok
+            C: RCPT TO:<ann@example.org>
+            > ask recipient ann@example.org, SIZE None
+            {accepted}
+            S: 250 2.1.5 recipient ok
+            C: DATA
+            S: 354 go ahead, end with <CRLF>.<CRLF>
+            > data from <bob@example.net> to ann@example.org, SevenBit, SIZE None, with ESMTPS, client c
+        "#]],
     );
 }
 
@@ -488,6 +530,13 @@ fn silence_and_shutdown_end_the_session_with_their_own_codes() {
     introduced(expect![[r#"
         {silence}
         S: 421 4.4.2 mx.example.org idle for too long, closing
+        > close
+    "#]]);
+    introduced(expect![[r#"
+        C: MAIL FROM:<>
+        S: 250 2.1.0 sender ok
+        {too slow}
+        S: 421 4.4.2 mx.example.org the transaction took too long, closing
         > close
     "#]]);
     introduced(expect![[r#"

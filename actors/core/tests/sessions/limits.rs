@@ -1,0 +1,137 @@
+//! Limits of SMTP and LMTP sessions: what is said when they are reached, and that it is counted.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::authentication::limit_reached;
+use crate::transfer::smtp;
+use crate::world::{Client, Knobs, World};
+
+/// Long enough for some commands, and short enough to be waited for.
+const SHORT: Duration = Duration::from_millis(400);
+
+async fn in_transaction(client: &mut Client) {
+    client.send("MAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\n").await;
+    client.expect("250 ").await;
+    client.expect("250 ").await;
+}
+
+async fn with_a_short_transaction() -> World {
+    World::start(Knobs {
+        transfer: |options, _| options.transaction_timeout = SHORT,
+        ..Knobs::default()
+    })
+    .await
+}
+
+#[actix::test]
+async fn a_transaction_that_takes_too_long_ends_with_421_wherever_it_is() {
+    let world = with_a_short_transaction().await;
+    for (sent, replies) in [
+        ("", 0),
+        ("DATA\r\nSubject: slow\r\n", 1),
+        ("BDAT 10\r\nSubj", 0),
+        ("BDAT 3\r\na\r\n", 1),
+    ] {
+        let mut client = smtp(&world).await;
+        in_transaction(&mut client).await;
+        client.send(sent).await;
+        for _ in 0..replies {
+            client.line().await.unwrap();
+        }
+        let reply = client.expect("421 4.4.2").await;
+        assert!(reply.contains("transaction"), "{reply}");
+        client.ends().await;
+    }
+    assert_eq!(limit_reached(&world, "smtp.transaction_timeout"), 4);
+    assert!(world.listed("ann").await.is_empty());
+}
+
+#[actix::test]
+async fn a_client_that_never_pauses_is_timed_as_well() {
+    let world = with_a_short_transaction().await;
+    let mut client = smtp(&world).await;
+    in_transaction(&mut client).await;
+    client.send("DATA\r\n").await;
+    client.send_until_closed("a line that is well-formed\r\n").await;
+    assert_eq!(limit_reached(&world, "smtp.transaction_timeout"), 1);
+    // A chunk that is read past belongs to no transaction.
+    let mut client = smtp(&world).await;
+    client.send("BDAT 4000000\r\nx").await;
+    client.expect("421 4.4.2").await;
+    assert_eq!(limit_reached(&world, "smtp.transaction_timeout"), 2);
+}
+
+#[actix::test]
+async fn the_time_of_a_transaction_ends_with_it() {
+    let world = with_a_short_transaction().await;
+    let mut client = smtp(&world).await;
+    in_transaction(&mut client).await;
+    client.send("RSET\r\n").await;
+    client.expect("250 ").await;
+    let begun = Instant::now();
+    while begun.elapsed() < SHORT + SHORT / 4 {
+        client.send("NOOP\r\n").await;
+        client.expect("250 ").await;
+    }
+    in_transaction(&mut client).await;
+}
+
+#[actix::test]
+async fn silence_within_content_is_told_and_counted_for_each_protocol() {
+    let world = World::start(Knobs {
+        transfer: |options, _| options.idle_timeout = SHORT,
+        ..Knobs::default()
+    })
+    .await;
+    for limit in ["smtp.idle_timeout", "lmtp.idle_timeout"] {
+        let mut client = match limit {
+            "smtp.idle_timeout" => smtp(&world).await,
+            _ => world.lmtp().await,
+        };
+        in_transaction(&mut client).await;
+        client.send("DATA\r\nSubject: silent\r\n").await;
+        client.expect("354 ").await;
+        let reply = client.expect("421 4.4.2").await;
+        assert!(reply.contains("idle"), "{reply}");
+        client.ends().await;
+        assert_eq!(limit_reached(&world, limit), 1, "{limit}");
+    }
+}
+
+#[actix::test]
+async fn limits_that_the_protocol_knows_are_counted_by_their_settings() {
+    let world = World::start(Knobs {
+        transfer: |_, session| {
+            session.recipients_max = 1;
+            session.bad_commands_max = 1;
+            session.messages_max = NonZeroU32::new(1);
+        },
+        ..Knobs::default()
+    })
+    .await;
+    let mut client = smtp(&world).await;
+    in_transaction(&mut client).await;
+    client.send("RCPT TO:<bob@example.org>\r\n").await;
+    client.expect("452 4.5.3").await;
+    client.send("BDAT 3 LAST\r\na\r\nMAIL FROM:<>\r\n").await;
+    client.expect("250 2.0.0 delivered").await;
+    client.expect("421 4.7.0").await;
+    client.ends().await;
+    let mut client = smtp(&world).await;
+    client.send("MAIL FROM:<> SIZE=1000001\r\nONE\r\nTWO\r\n").await;
+    for code in ["552 5.3.4", "500 ", "421 4.7.0"] {
+        client.expect(code).await;
+    }
+    client.ends().await;
+    for setting in [
+        "smtp.max_recipients",
+        "smtp.max_messages",
+        "smtp.max_message_size",
+        "smtp.max_bad_commands",
+    ] {
+        assert_eq!(limit_reached(&world, setting), 1, "{setting}");
+    }
+}
