@@ -85,7 +85,7 @@ async fn a_connection_that_ends_without_quit_deletes_nothing() {
 #[actix::test]
 async fn silence_for_too_long_ends_the_session_and_deletes_nothing() {
     let knobs = Knobs {
-        pop3_idle: Duration::from_millis(50),
+        pop3_idle: Duration::from_millis(300),
         ..Knobs::default()
     };
     let world = World::start(knobs).await;
