@@ -71,6 +71,9 @@ pub enum Command {
     /// The cluster as a running node sees it
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Certificates
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -359,6 +362,17 @@ pub enum ClusterCommand {
     },
 }
 
+/// Certificates.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum TlsCommand {
+    /// Read the certificates' files again and show what is in use; fails if one can't be used; the node must run
+    Reload {
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+}
+
 /// Whose events are shown.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
@@ -479,6 +493,7 @@ mod tests {
             "events dead-letters redeliver webhook 5",
             "cluster status --json",
             "cluster probe --json",
+            "tls reload --json",
             "config default",
             "config check",
             "config show",

@@ -15,6 +15,8 @@ use crate::operations::views::{CassandraHealth, RedisHealth};
 const DEAD_LETTERS: &str = "dead-letters";
 /// The component that tells of the groups that run here.
 const GROUPS: &str = "groups";
+/// The component that tells of certificates.
+const TLS: &str = "tls";
 /// The components of a node in a cluster.
 const CASSANDRA: &str = "cassandra";
 const REDIS: &str = "redis";
@@ -72,6 +74,7 @@ async fn health(parts: Data<AdminParts>) -> HttpResponse {
     let mut components = vec![
         dead_letters(held, &parts.events.ignored_groups),
         groups(&parts.events.bus.groups()),
+        tls(&parts.tls.complaints()),
     ];
     if let Some(in_cluster) = &parts.cluster.cluster {
         components.push(cassandra(&in_cluster.servers.cassandra()));
@@ -124,6 +127,11 @@ fn groups(registered: &[RegisteredGroup]) -> Component {
     });
     let told: Vec<String> = told.collect();
     degraded_by(GROUPS, (!told.is_empty()).then(|| told.join(", ")))
+}
+
+/// How certificates are: whatever is wrong with the files, the former ones are in use.
+fn tls(complaints: &[String]) -> Component {
+    degraded_by(TLS, (!complaints.is_empty()).then(|| complaints.join(", ")))
 }
 
 /// While it is away changes are refused and clients try again; it comes back by itself.

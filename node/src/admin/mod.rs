@@ -14,6 +14,7 @@ mod feed;
 mod health;
 mod probes;
 mod quota;
+mod tls;
 mod token;
 
 use std::fmt::Debug;
@@ -37,6 +38,7 @@ use crate::operations::cluster::ClusterOperations;
 use crate::operations::listening::EventOperations;
 use crate::private_files;
 use crate::settings::sections::Admin;
+use crate::tls::Tls;
 pub use api::{ErrorBody, IMPORT_USERS_MAX};
 pub use health::{Component, Health, Status};
 pub use token::Token;
@@ -103,6 +105,8 @@ pub struct AdminParts {
     pub cluster: ClusterOperations,
     /// Where its clients follow what happens.
     pub feed: FeedHub,
+    /// The certificates.
+    pub tls: Tls,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
     /// What `/actors` shows.
@@ -172,6 +176,7 @@ fn routes(config: &mut web::ServiceConfig, parts: AdminParts, token: Token) {
                 .configure(events::routes)
                 .configure(feed::routes)
                 .configure(quota::routes)
+                .configure(tls::routes)
                 .configure(health::routes),
         )
         .default_service(web::to(api::no_such_resource));

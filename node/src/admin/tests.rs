@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::operations::tests::{deliver, operations};
 use crate::settings::Sources;
 
@@ -34,16 +35,22 @@ impl ActorsView for NoActors {
 fn parts(world: &World, data_dir: &Path) -> AdminParts {
     let mut registry = Registry::with_prefix("mailhorn");
     registry.register("things", "Things", Counter::<u64>::default());
+    let settings = Sources {
+        data_dir: Some(data_dir.to_path_buf()),
+        ..Sources::default()
+    };
+    let settings = settings.load().unwrap();
     AdminParts {
         operations: world.operations(),
         events: world.events(),
         cluster: world.cluster(),
         feed: world.feed.clone(),
+        tls: Tls::load(&settings, Arc::new(SystemClock)).unwrap(),
         registry: Arc::new(registry),
         actors: Arc::new(NoActors),
         readiness: Readiness::default(),
         drain: world.watch.clone(),
-        limits: Sources::default().load().unwrap().admin,
+        limits: settings.admin,
         data_dir: data_dir.to_path_buf(),
     }
 }
@@ -53,7 +60,7 @@ struct Dialogue {
     world: World,
     parts: AdminParts,
     token: Token,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Dialogue {
@@ -65,7 +72,7 @@ impl Dialogue {
             parts: parts(&world, folder.path()),
             world,
             token,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -145,6 +152,29 @@ async fn probes_and_metrics_are_open_and_readiness_has_a_reason() {
     let (status, body) = ask("/metrics").await;
     assert_eq!(status, StatusCode::OK);
     assert!(body.contains("mailhorn_things_total 0"), "{body}");
+}
+
+#[actix_web::test]
+async fn certificates_are_read_again_when_asked_and_what_is_wrong_with_them_degrades_the_node() {
+    let server = Dialogue::new().await;
+    let reload = || server.api(Method::POST, "/tls/reload", None);
+    let (status, reloaded) = reload().await;
+    assert_eq!(
+        (status, &reloaded["changed"], &reloaded["problems"]),
+        (200, &json!(false), &json!([]))
+    );
+    assert_eq!(reloaded["certificates"][0]["names"], json!(["localhost"]));
+    std::fs::write(server.folder.path().join("tls/self-signed.key"), "").unwrap();
+    let (status, reloaded) = reload().await;
+    assert_eq!(status, 200);
+    let (status, health) = server.api(Method::GET, "/health", None).await;
+    assert_eq!((status, &health["status"]), (200, &json!("degraded")));
+    let components = health["components"].as_array().unwrap();
+    let tls = components
+        .iter()
+        .find(|component| component["name"] == "tls")
+        .unwrap();
+    assert_eq!(tls["cause"], reloaded["problems"][0]);
 }
 
 #[actix_web::test]

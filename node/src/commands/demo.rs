@@ -21,6 +21,7 @@ use crate::listeners::{Addresses, Listeners, Taken};
 use crate::output::write_line;
 use crate::private_files;
 use crate::settings::{Settings, Sources};
+use crate::tls::Tls;
 use crate::{telemetry, wiring};
 
 const DOMAIN: &str = "example.org";
@@ -109,7 +110,8 @@ fn run(settings: Settings, passwords: &Passwords) -> anyhow::Result<()> {
         let data_dir = std::path::absolute(&settings.node.data_dir)?;
         let listeners = Listeners::bind(&settings, Taken::AnyPort)?;
         let wanted = Addresses::wanted(&settings);
-        let node = wiring::run(Arc::new(settings), listeners, &BTreeSet::new(), shutdown).await?;
+        let tls = Tls::load(&settings, Arc::new(SystemClock))?;
+        let node = wiring::run(Arc::new(settings), tls, listeners, &BTreeSet::new(), shutdown).await?;
         let addresses = node.addresses().clone();
         let sent = send_samples(addresses.clone()).await;
         if let Err(error) = sent.and_then(|()| explain(&addresses, &wanted, &data_dir, passwords)) {

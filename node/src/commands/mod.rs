@@ -12,6 +12,7 @@ mod quota;
 mod sample_mail;
 mod serve;
 mod tail;
+mod tls;
 
 use clap::Parser;
 
@@ -45,6 +46,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Quota(command) => quota::quota(command, &sources.load()?),
         Command::Events(command) => events::events(command, &sources.load()?),
         Command::Cluster(command) => cluster::cluster(command, &sources.load()?),
+        Command::Tls(command) => tls::tls(command, &sources.load()?),
         Command::Config(command) => config::config(command, &sources),
         Command::Salvage => salvage(&sources.load()?),
     }

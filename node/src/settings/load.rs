@@ -293,6 +293,7 @@ impl Reader {
                 key,
                 value: shown::<T>(&found),
                 origin,
+                meant: raw(&found).and_then(|raw| T::meant(&raw)),
                 allowed: allowed::<T>(bounds),
             });
         }

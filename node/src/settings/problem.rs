@@ -26,6 +26,8 @@ pub enum Problem {
         value: String,
         /// Who set it.
         origin: String,
+        /// The value that was probably meant.
+        meant: Option<String>,
         /// What it can have.
         allowed: String,
     },
@@ -62,9 +64,14 @@ impl fmt::Display for Problem {
                 key,
                 value,
                 origin,
+                meant,
                 allowed,
             } => {
-                write!(f, "{key} = {value} ({origin}): not allowed. Allowed: {allowed}")
+                write!(f, "{key} = {value} ({origin}): not allowed")?;
+                match meant {
+                    Some(meant) => write!(f, "; did you mean {meant}? Allowed: {allowed}"),
+                    None => write!(f, ". Allowed: {allowed}"),
+                }
             }
             Self::Combination { key, value, why } => write!(f, "{key} = {value}: {why}"),
             Self::Source(what) => f.write_str(what),

@@ -16,7 +16,8 @@ use mailhorn_smtp::{Address, Domain};
 use super::table::section;
 use super::value::{
     Backend, ByteSize, Centre, EventKind, HostPort, HttpUrl, Keyspace, Levels, LocalSenders, Lock, LogFormat,
-    NodeName, Percent, Plaintext, RedisTarget, Replicas, Scram, Separator, Threads, Transport,
+    NodeName, Percent, Plaintext, RedisTarget, Replicas, Scram, Separator, SuiteName, Threads, TlsVersion,
+    Transport,
 };
 
 section!(
@@ -220,7 +221,9 @@ section!(
 );
 
 section!(
-    /// TLS for POP3, SMTP and LMTP: versions 1.2 and 1.3.
+    /// TLS for POP3, SMTP and LMTP. Clients are never asked for certificates of their own. Certificates are read again
+    /// without a restart, by themselves (`tls.check_every`), at SIGHUP and at `mailhorn tls reload`: one that can't be used
+    /// leaves the former one in use, sessions that run go on, and tickets for resumption from before are void.
     Tls {
         /// A PEM file with the certificate and those between it and its root, the certificate first. Empty: a
         /// self-signed one is made in the data folder at the first start, for use on this machine alone. It is
@@ -228,6 +231,19 @@ section!(
         certificate: Option<PathBuf> = "";
         /// A PEM file with the certificate's private key. Needed where `tls.certificate` is set.
         key: Option<PathBuf> = "";
+        /// A folder with further certificates, each in a folder of its own with its key: `tls.crt` and `tls.key`, or
+        /// `fullchain.pem` and `privkey.pem` (so it may be certbot's `live`). A client that asks for a name (SNI) is shown the
+        /// certificate that has it, `*` standing for one label; all others are shown `tls.certificate`, which is needed. Where
+        /// two have a name, the first counts: `tls.certificate`, then by the names of the folders. Folders that come later
+        /// are found, too; at most 1000 are read.
+        folder: Option<PathBuf> = "";
+        /// How often the files are looked at for something new. 0: never.
+        check_every: Duration = "1m", "0" to "24h";
+        /// The oldest version of TLS that is spoken. 1.1 and older ones are not (RFC 8996).
+        min_version: TlsVersion = "1.2";
+        /// The cipher suites that may be used, by their names in IANA's registry; of those that a client has, the one counts
+        /// that it names first. An empty list: all that are allowed here, none of which is known to be weak.
+        suites: Vec<SuiteName> = "";
         /// How long a TLS handshake may take.
         handshake_timeout: Duration = "30s", "1s" to "5m";
     }

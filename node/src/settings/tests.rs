@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reference;
-use super::value::{Lock, LogFormat, Value};
+use super::value::{Lock, LogFormat, TlsVersion, Value};
 use super::{Problem, Settings, Sources};
 
 fn environment(variables: &[(&str, &str)]) -> HashMap<String, String> {
@@ -155,6 +155,11 @@ fn an_unknown_setting_or_a_bad_value_stops_the_start_whoever_set_it() {
             "auth.trusted_networks = \"10.0.0.0/33\" (ORIGIN): not allowed. Allowed: a list of: a network",
         ),
         (
+            "[tls]\nsuites = \"TLS_AES_256_GCM_SHA348\"\n",
+            [("MAILHORN__TLS__SUITES", "TLS_AES_256_GCM_SHA348")],
+            "tls.suites = \"TLS_AES_256_GCM_SHA348\" (ORIGIN): not allowed; did you mean TLS_AES_256_GCM_SHA384? Allowed: a list of: TLS_",
+        ),
+        (
             "[webhook]\nurl = \"http://ann:pass@word@host/\"\n",
             [("MAILHORN__WEBHOOK__URL", "http://ann:pass@word@host/")],
             "webhook.url = \"…@host/\" (ORIGIN): not allowed. Allowed: an address without a user",
@@ -247,6 +252,16 @@ fn combinations_that_cannot_work_are_refused_by_the_setting_to_change() {
     assert_eq!(complaint(|_| {}), [""; 0]);
     assert_eq!(complaint(|s| s.tls.certificate = path()), ["tls.key"]);
     assert_eq!(complaint(|s| s.tls.key = path()), ["tls.certificate"]);
+    assert_eq!(complaint(|s| s.tls.folder = path()), ["tls.folder"]);
+    assert_eq!(
+        complaint(|s| {
+            s.tls.min_version = TlsVersion::Tls13;
+            s.tls.suites = Value::parse("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256").unwrap();
+        }),
+        ["tls.suites"]
+    );
+    let often = Duration::from_millis(999);
+    assert_eq!(complaint(|s| s.tls.check_every = often), ["tls.check_every"]);
     assert_eq!(
         complaint(|s| s.lmtp.listen = s.smtp.listen.clone()),
         ["lmtp.listen"]

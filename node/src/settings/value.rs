@@ -8,6 +8,7 @@ mod cluster;
 mod listening;
 mod pop3;
 mod separator;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,10 +20,11 @@ use ipnet::IpNet;
 use mailhorn_smtp::{Address, Domain};
 use tracing::level_filters::LevelFilter;
 
-pub use choices::{Backend, LocalSenders, Lock, LogFormat, Plaintext, Scram, Transport};
+pub use choices::{Backend, LocalSenders, Lock, LogFormat, Plaintext, Scram, TlsVersion, Transport};
 pub use cluster::{Centre, HostPort, Keyspace, RedisTarget, Replicas};
 pub use listening::{EventKind, HttpUrl, Percent};
 pub use separator::Separator;
+pub use tls::SuiteName;
 
 /// What a source says, before anybody knows what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,11 @@ pub trait Value: Sized + PartialOrd {
         raw.to_string()
     }
 
+    /// What was probably meant by what a source says and isn't allowed, where names are long enough to be mistyped.
+    fn meant(_: &Raw) -> Option<String> {
+        None
+    }
+
     /// Reads what a source says. Only lists take more than one.
     fn read(raw: &Raw) -> Option<Self> {
         match raw {
@@ -89,6 +96,17 @@ impl<T: Value> Value for Vec<T> {
     fn to_toml(&self) -> String {
         let items: Vec<String> = self.iter().map(Value::to_toml).collect();
         format!("[{}]", items.join(", "))
+    }
+
+    /// Of the first of its items that isn't allowed.
+    fn meant(raw: &Raw) -> Option<String> {
+        let items: Vec<&str> = match raw {
+            Raw::One(text) => text.split(',').collect(),
+            Raw::Many(texts) => texts.iter().map(String::as_str).collect(),
+        };
+        let mut items = items.into_iter().map(str::trim);
+        let wrong = items.find(|item| T::parse(item).is_none())?;
+        T::meant(&Raw::One(wrong.to_owned()))
     }
 
     fn read(raw: &Raw) -> Option<Self> {

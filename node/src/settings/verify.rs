@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::value::{Plaintext, Replicas, Value};
+use super::value::{Plaintext, Replicas, SuiteName, TlsVersion, Value};
 use super::{Problem, Problems, Settings};
 
 /// Within this time a peer that is gone is found out, whatever the single settings are.
 const GONE_PEER_TIME_MAX: Duration = Duration::from_secs(90);
 /// Dead letters that are given out again come back after the pauses of their tries, so that more often is no use.
 const REDELIVER_EVERY_MIN: Duration = Duration::from_secs(10);
+/// Files are read that often at most.
+const CERTIFICATES_CHECK_MIN: Duration = Duration::from_secs(1);
 /// Connections of the admin server that feeds leave for commands, metrics and probes.
 const ADMIN_CONNECTIONS_FREE_MIN: u32 = 16;
 
@@ -23,6 +25,7 @@ impl Settings {
     pub fn verify(&self) -> Result<(), Problems> {
         let mut problems = Vec::new();
         self.verify_certificate(&mut problems);
+        self.verify_tls(&mut problems);
         self.verify_listeners(&mut problems);
         self.verify_smtp(&mut problems);
         self.verify_times(&mut problems);
@@ -91,6 +94,28 @@ impl Settings {
                        addresses alone; set tls.certificate and tls.key, or listen on a loopback address, or (where \
                        something in front of the node does TLS) set auth.allow_plaintext to \"always\"";
             problems.push(combination("pop3.listen", address.to_toml(), why));
+        }
+    }
+
+    fn verify_tls(&self, problems: &mut Vec<Problem>) {
+        let tls = &self.tls;
+        if tls.folder.is_some() && tls.certificate.is_none() {
+            let why = "clients that ask for no name, or for one that no certificate has, are shown tls.certificate; set it \
+                       and tls.key";
+            problems.push(combination("tls.folder", tls.folder.to_toml(), why));
+        }
+        let can_do_13 = tls.suites.is_empty() || tls.suites.iter().any(SuiteName::is_of_tls13);
+        if tls.min_version == TlsVersion::Tls13 && !can_do_13 {
+            let why = "all of them are for TLS 1.2, and tls.min_version is 1.3; add some of TLS 1.3 (TLS_AES_…, \
+                       TLS_CHACHA20_…), or set tls.min_version to \"1.2\"";
+            problems.push(combination("tls.suites", tls.suites.to_toml(), why));
+        }
+        if !tls.check_every.is_zero() && tls.check_every < CERTIFICATES_CHECK_MIN {
+            let why = format!(
+                "set at least {}, or 0 for never",
+                CERTIFICATES_CHECK_MIN.to_toml()
+            );
+            problems.push(combination("tls.check_every", tls.check_every.to_toml(), why));
         }
     }
 

@@ -29,7 +29,6 @@ use mailhorn_core::recipients::Recipients;
 use mailhorn_core::supervisor::{Fatal, Supervise, Supervisor};
 use mailhorn_events::Generation;
 use mailhorn_ports::{Clock, Directory, GroupStore, Ids, Lease, MailStore, QuotaStore, Random, Writer};
-use rustls::ServerConfig;
 use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness, State};
@@ -41,7 +40,7 @@ use crate::operations::listening::EventOperations;
 use crate::operations::quota::Quota;
 use crate::settings::Settings;
 use crate::settings::value::Backend;
-use crate::tls;
+use crate::tls::Tls;
 
 use cluster::{Cluster, Joined};
 use events::{Listening, Shipped};
@@ -85,7 +84,8 @@ impl NodeHandle {
     }
 }
 
-/// Starts a node. Returns when everything accepts; the node ends well after `shutdown` resolves. `ended` are the logs that
+/// Starts a node with the certificates of the process. Returns when everything accepts; the node ends well after `shutdown`
+/// resolves. `ended` are the logs that
 /// this process wrote before, in lives that lost their lease.
 ///
 /// # Errors
@@ -93,6 +93,7 @@ impl NodeHandle {
 /// When a part can't be started; the message names the setting or what to do.
 pub async fn run(
     settings: Arc<Settings>,
+    tls: Tls,
     listeners: Listeners,
     ended: &BTreeSet<Generation>,
     shutdown: impl Future<Output = ()> + 'static,
@@ -101,13 +102,14 @@ pub async fn run(
         Backend::Embedded => Stores::embedded(&settings)?,
         Backend::Cassandra => Stores::cassandra(&settings).await?,
     };
-    run_on(stores, settings, listeners, ended, shutdown).await
+    run_on(stores, settings, tls, listeners, ended, shutdown).await
 }
 
 /// Starts a node on these stores.
 async fn run_on(
     stores: Stores,
     settings: Arc<Settings>,
+    tls: Tls,
     listeners: Listeners,
     ended: &BTreeSet<Generation>,
     shutdown: impl Future<Output = ()> + 'static,
@@ -117,7 +119,7 @@ async fn run_on(
         .context("a listener's address can't be read")?;
     let readiness = Readiness::default();
     let store = Arc::clone(&stores.mail);
-    let parts = Parts::new(&settings, stores).await;
+    let parts = Parts::new(&settings, tls, stores).await;
     // Where a setting stands in the way of the rest, the store ends well: it has no part in that.
     if parts.is_err()
         && let Err(error) = store.close().await
@@ -214,12 +216,12 @@ struct Parts {
     log: LogHandle,
     log_queue: log::LogQueue,
     log_options: LogOptions,
-    tls: Arc<ServerConfig>,
+    tls: Tls,
     shipped: Shipped,
 }
 
 impl Parts {
-    async fn new(settings: &Settings, stores: Stores) -> anyhow::Result<Self> {
+    async fn new(settings: &Settings, tls: Tls, stores: Stores) -> anyhow::Result<Self> {
         let Stores {
             mail: store,
             groups,
@@ -234,7 +236,8 @@ impl Parts {
         let seen = store.highest_stamp().await?;
         let ids = Ids::new(clock, random, seen);
         let kinds = Arc::new(Kinds::default());
-        let (metrics, registry) = Metrics::new(Arc::clone(&kinds));
+        let (metrics, mut registry) = Metrics::new(Arc::clone(&kinds));
+        registry.register_collector(tls.figures());
         let metrics = Arc::new(metrics);
         let quotas = settings
             .quota
@@ -279,7 +282,6 @@ impl Parts {
             duplicate_window: settings.smtp.duplicate_window,
         };
         let (log, log_queue) = log::queue(&log_options, Arc::clone(&kinds.log), Arc::clone(&metrics));
-        let tls = tls::server_config(settings)?;
         let shipped = Shipped::new(settings)?;
         let (auth, registry) = (Arc::new(auth), Arc::new(registry));
         Ok(Self {
@@ -397,6 +399,7 @@ impl Parts {
             },
             events,
             feed: listening.feed.clone(),
+            tls: self.tls.clone(),
             registry: Arc::clone(&self.registry),
             actors: Arc::new(KindsView(Arc::clone(&self.kinds))),
             readiness: readiness.clone(),

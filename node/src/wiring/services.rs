@@ -151,9 +151,7 @@ struct Services<'a> {
 impl Services<'_> {
     /// The certificate, where it may be shown: one that signs itself is for loopback alone.
     fn tls(&self, address: SocketAddr) -> Option<Arc<ServerConfig>> {
-        self.settings
-            .offers_tls(address)
-            .then(|| Arc::clone(&self.parts.tls))
+        self.settings.offers_tls(address).then(|| self.parts.tls.config())
     }
 
     fn transfer(

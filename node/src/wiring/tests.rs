@@ -15,8 +15,10 @@ use tokio::sync::watch;
 
 use super::stores::Stores;
 use super::{live, run_on};
+use crate::clock::SystemClock;
 use crate::listeners::{Listeners, Taken};
 use crate::settings::{Settings, Sources};
+use crate::tls::Tls;
 
 const ALICE: &str = "alice@example.org";
 
@@ -106,7 +108,9 @@ impl Client {
 async fn a_node_whose_log_was_ended_refuses_and_goes_on_with_another() {
     let (store, alice) = with_alice().await;
     let folder = tempfile::tempdir().unwrap();
-    let settings = Mutex::new(settings(folder.path()));
+    let settings = settings(folder.path());
+    let tls = Tls::load(&settings, Arc::new(SystemClock)).unwrap();
+    let settings = Mutex::new(settings);
     let (stop, stopped) = watch::channel(false);
     let mut asked = stopped.clone();
     let shutdown = async move { drop(asked.wait_for(|stop| *stop).await) };
@@ -120,7 +124,7 @@ async fn a_node_whose_log_was_ended_refuses_and_goes_on_with_another() {
             // The next life is to have the same address.
             settings.lock().lmtp.listen.clone_from(&lmtp);
             let life = Arc::new(settings.lock().clone());
-            let node = run_on(stores(&on), life, listeners, ended, begin.clone()).await?;
+            let node = run_on(stores(&on), life, tls.clone(), listeners, ended, begin.clone()).await?;
             told.try_send((lmtp[0], ended.clone())).unwrap();
             Ok(node)
         })

@@ -301,11 +301,12 @@ async fn dead_letters_degrade_the_health_and_not_the_readiness() {
     let (status, health) = server.api(Method::GET, "/health", None).await;
     let component = json!({ "name": "dead-letters", "status": "degraded", "cause": "picky has 1" });
     let groups = json!({ "name": "groups", "status": "healthy", "cause": null });
+    let tls = json!({ "name": "tls", "status": "healthy", "cause": null });
     assert_eq!(
         (status, health),
         (
             200,
-            json!({ "status": "degraded", "components": [component, groups] })
+            json!({ "status": "degraded", "components": [component, groups, tls] })
         )
     );
     assert_eq!(

@@ -91,6 +91,16 @@ choice!(
 );
 
 choice!(
+    /// The oldest version of TLS that is spoken.
+    TlsVersion {
+        /// TLS 1.2.
+        Tls12 = "1.2",
+        /// TLS 1.3.
+        Tls13 = "1.3",
+    }
+);
+
+choice!(
     /// When SCRAM is offered.
     Scram {
         /// While every account that may log in has keys for it.

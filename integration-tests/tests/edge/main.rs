@@ -1,0 +1,10 @@
+//! The edge of a node's connections, over real sockets: certificates that change while it runs.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes live in real time, and there is no clock to hand in"
+)]
+
+mod kit;
+mod tls;
