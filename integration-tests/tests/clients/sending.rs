@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use mailhorn_integration_tests::{Pop3, mail};
+use mailhorn_integration_tests::{Node, Pop3, add_users, mail};
 
 use crate::corpus;
 use crate::kit::{self, program, run, said, script, there_are};
@@ -195,4 +195,24 @@ fn smtplib_sends_by_starttls_and_lmtplib_learns_each_recipients_own_answer() {
     let twice: Vec<&str> = SHAPES.iter().flat_map(|name| [*name, *name]).collect();
     check_mail_of(&postbox, READER, &twice);
     check_mail_of(&postbox, OTHER, &twice);
+}
+
+#[test]
+fn mail_in_utf8_goes_in_with_smtplib_and_comes_out_with_poplib_where_it_asks_for_utf8() {
+    if !there_are(&["python3"]) {
+        return;
+    }
+    let data = tempfile::tempdir().expect("a folder");
+    add_users(data.path(), "example.org", &["jürgen"], PASSWORD);
+    let node = Node::builder().data_dir(data.path()).start();
+    let addresses = [node.smtp(), node.lmtp(), node.pop3()].map(|address| address.to_string());
+    let script = script("utf8_with_python.py");
+    let mut args = vec![script.as_os_str()];
+    args.extend(addresses.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
+    args.extend(["jürgen@example.org", PASSWORD].map(AsRef::<std::ffi::OsStr>::as_ref));
+    let home = tempfile::tempdir().expect("a folder");
+    let said = String::from_utf8(run(program(home.path(), "python3", args))).expect("text");
+    let subject = "Subject: Žluťoučký kůň";
+    let expected = format!("{subject}\nUTF8SMTP\n{subject}\nUTF8LMTP\n[UTF8]\n[UTF8]\n");
+    assert_eq!(said, expected);
 }
