@@ -1,7 +1,7 @@
 //! TLS for mail: the certificates that the operator gave, or one that signs itself, for this machine alone; each shown
 //! by its names, and read anew while the node runs.
 //!
-//! Sessions hold one [`ServerConfig`] for good. What changes is inside of it ([`Identities`]), so a reload touches no
+//! Sessions hold one [`ServerConfig`] for good. What changes is inside of it (`Identities`), so a reload touches no
 //! session: one that runs goes on, the next handshake sees what is new.
 
 mod figures;
