@@ -1,0 +1,144 @@
+//! Runs cases one after the other, and keeps what each came to.
+
+use std::io::Write as _;
+
+use crate::case::{Case, Checked, Door, Need, Run, Stop};
+use crate::world::World;
+
+/// How many lines of a transcript show a failure.
+const EXCERPT_LINES: usize = 24;
+
+/// What a case came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Pass,
+    Fail { why: String, transcript: Vec<String> },
+    NotOffered(String),
+    NotRun(String),
+}
+
+impl Outcome {
+    /// As it is stored.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail { .. } => "fail",
+            Self::NotOffered(_) => "not offered",
+            Self::NotRun(_) => "not run",
+        }
+    }
+
+    /// Why, where it is no pass.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Pass => "",
+            Self::Fail { why, .. } | Self::NotOffered(why) | Self::NotRun(why) => why,
+        }
+    }
+}
+
+/// A case by one door, with its outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    pub(crate) id: String,
+    pub(crate) case: Case,
+    pub(crate) outcome: Outcome,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Runs all cases whose id begins as asked for. An error means that the maildrop can't be cleaned up, and nothing more was tried.
+pub(crate) fn run(world: &mut World, cases: &[Case], only: &[String]) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for case in cases {
+        for (id, door) in case.ids() {
+            if !only.is_empty() && !only.iter().any(|prefix| id.starts_with(prefix.as_str())) {
+                continue;
+            }
+            let outcome = outcome(world, case, door);
+            let sign = match &outcome {
+                Outcome::Pass => '.',
+                Outcome::Fail { .. } => 'F',
+                Outcome::NotOffered(_) => 'o',
+                Outcome::NotRun(_) => '-',
+            };
+            // How far it is, for whoever waits; who doesn't read it loses nothing.
+            drop(write!(std::io::stderr(), "{sign}"));
+            findings.push(Finding {
+                id: id.clone(),
+                case: *case,
+                outcome,
+            });
+            if let Err(stop) = world.sweep() {
+                let transcript = world.transcript.tail(EXCERPT_LINES).join("\n");
+                anyhow::bail!("after {id} the maildrop could not be cleaned up: {stop}\n{transcript}");
+            }
+        }
+    }
+    drop(writeln!(std::io::stderr()));
+    Ok(findings)
+}
+
+fn outcome(world: &mut World, case: &Case, door: Option<Door>) -> Outcome {
+    world.transcript.clear();
+    let done = prepare(world, case, door).and_then(|()| match (case.run, door) {
+        (Run::Pop3(run) | Run::Through(run), _) => run(world),
+        (Run::Both(run) | Run::One(_, run), Some(door)) => run(world, door),
+        (Run::Both(_) | Run::One(..), None) => Ok(()),
+    });
+    match done {
+        Ok(()) => Outcome::Pass,
+        Err(Stop::NotOffered(why)) => Outcome::NotOffered(why),
+        Err(Stop::NotRun(why)) => Outcome::NotRun(why),
+        Err(stop @ (Stop::Failed(_) | Stop::Closed | Stop::Silent)) => Outcome::Fail {
+            why: stop.to_string(),
+            transcript: world.transcript.tail(EXCERPT_LINES),
+        },
+    }
+}
+
+/// Sees to it that what the case needs is there.
+fn prepare(world: &mut World, case: &Case, door: Option<Door>) -> Checked {
+    let not_run = |why: &str| Err(Stop::NotRun(why.to_owned()));
+    if let Some(door) = door.filter(|door| world.address(*door).is_none()) {
+        return Err(Stop::NotRun(format!("--{} was not given", door.name())));
+    }
+    let needs_pop3 = matches!(case.run, Run::Pop3(_) | Run::Through(_));
+    if needs_pop3 && world.setup.pop3.is_none() && !case.needs.contains(&Need::Pop3s) {
+        return not_run("--pop3 was not given");
+    }
+    if matches!(case.run, Run::Through(_)) && !world.is_through() {
+        return not_run("mail has no way in, or none out");
+    }
+    for need in case.needs {
+        match need {
+            Need::Letters(_) | Need::WayThrough if !world.is_through() => {
+                return not_run("mail has no way in, or none out");
+            }
+            Need::EmptyMaildrop if !world.is_alone() => return not_run("the maildrop holds mail of others"),
+            Need::Capability(name) if !world.has_capability(name) => {
+                return Err(Stop::NotOffered(format!("CAPA does not announce {name}")));
+            }
+            Need::Extension(name) if door.is_some_and(|door| !world.has_extension(door, name)) => {
+                return Err(Stop::NotOffered(format!("{name} is not announced")));
+            }
+            Need::SecondUser if world.setup.second.is_none() => {
+                return not_run("--second-user was not given");
+            }
+            Need::Pop3s if world.setup.pop3s.is_none() => return not_run("--pop3s was not given"),
+            Need::Slowness if !world.setup.slow => return not_run("it takes 10 minutes: --slow"),
+            _ => {}
+        }
+    }
+    for need in case.needs {
+        if let Need::Letters(count) = need {
+            world.deliver_letters(*count)?;
+        }
+    }
+    world.transcript.clear();
+    Ok(())
+}
