@@ -95,7 +95,7 @@ fn outcome(world: &mut World, case: &Case, door: Option<Door>) -> Outcome {
         Err(Stop::NotOffered(why)) => Outcome::NotOffered(why),
         Err(Stop::NotRun(why)) => Outcome::NotRun(why),
         Err(stop @ (Stop::Failed(_) | Stop::Closed | Stop::Silent)) => Outcome::Fail {
-            why: stop.to_string(),
+            why: world.transcript.redacted(&stop.to_string()),
             transcript: world.transcript.tail(EXCERPT_LINES),
         },
     }

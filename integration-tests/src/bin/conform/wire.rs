@@ -102,6 +102,13 @@ impl Transcript {
         kept.connections
     }
 
+    /// Text without the secrets.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        let kept = self.0.borrow();
+        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
+        kept.secrets.iter().fold(text.to_owned(), hide)
+    }
+
     /// Notes what was sent or received on a connection, or what happened to it.
     pub(crate) fn note(&self, connection: usize, who: char, octets: &[u8]) {
         let mut kept = self.0.borrow_mut();
@@ -316,6 +323,22 @@ impl Wire {
             Stream::Gone => {}
         }
         Ok(())
+    }
+
+    /// Octets as they come, up to and with this end, for what needn't be lines.
+    pub(crate) fn until(&mut self, end: &[u8]) -> Checked<Vec<u8>> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                let rest = self.buffer.split_off(at + end.len());
+                let octets = std::mem::replace(&mut self.buffer, rest);
+                self.transcript.note(self.number, 'S', &octets);
+                return Ok(octets);
+            }
+            if self.buffer.len() > LINE_OCTETS_MAX {
+                return Err(Stop::Failed(format!("no end within {LINE_OCTETS_MAX} octets")));
+            }
+            self.fill()?;
+        }
     }
 
     /// Octets that come, as many as are asked for at most, for what is no line.

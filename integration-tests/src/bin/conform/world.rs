@@ -131,9 +131,14 @@ impl World {
             self.capabilities = self.pop3()?.capabilities()?;
         }
         self.route = self.find_route()?;
-        let mut session = self.login()?;
+        let mut session = self.login_for_content(&self.setup.user)?;
         let more = session.capabilities()?;
         self.capabilities.extend(more);
+        if self.capabilities.is_empty() && session.ask("UIDL")?.ok {
+            // A server from before CAPA (RFC 2449). Who had the one optional command had the other.
+            session.lines()?;
+            self.capabilities.extend(["TOP".to_owned(), "UIDL".to_owned()]);
+        }
         self.look_for_mail(session)
     }
 
@@ -280,6 +285,16 @@ impl World {
         Ok(session)
     }
 
+    /// The same in UTF-8 mode (RFC 6856) where that is offered: a message that needs it can't be read without.
+    pub(crate) fn login_for_content(&self, account: &Account) -> Checked<Pop3> {
+        let mut session = self.pop3_for_password()?;
+        if self.has_capability("UTF8") {
+            session.ask("UTF8")?;
+        }
+        self.authenticate(&mut session, account)?;
+        Ok(session)
+    }
+
     /// Logs in by USER and PASS, or where those are refused by AUTH PLAIN.
     pub(crate) fn authenticate(&self, session: &mut Pop3, account: &Account) -> Checked {
         if session.ask(&format!("USER {}", account.name))?.ok {
@@ -292,9 +307,25 @@ impl World {
 
     /// A session in TRANSACTION state that sees as many of our letters as were brought in. Waits for them if they are on their way.
     pub(crate) fn open(&self, letters: usize) -> Checked<Opened> {
+        self.open_by(letters, || self.login())
+    }
+
+    /// The same in UTF-8 mode where that is offered.
+    pub(crate) fn open_for_content(&self, letters: usize) -> Checked<Opened> {
+        self.open_by(letters, || self.login_for_content(&self.setup.user))
+    }
+
+    /// The second account's maildrop.
+    pub(crate) fn open_second(&self, letters: usize) -> Checked<Opened> {
+        let second = self.setup.second.as_ref();
+        let second = second.ok_or_else(|| Stop::NotRun("--second-user was not given".to_owned()))?;
+        self.open_by(letters, || self.login_as(second))
+    }
+
+    fn open_by(&self, letters: usize, login: impl Fn() -> Checked<Pop3>) -> Checked<Opened> {
         let until = Instant::now() + DELIVERY_PATIENCE;
         loop {
-            let mut session = self.login_patiently()?;
+            let mut session = patiently(&login)?;
             let ours = self.ours(&mut session)?;
             if ours.len() >= letters || Instant::now() >= until {
                 check!(
@@ -309,17 +340,9 @@ impl World {
         }
     }
 
-    /// A broken-off session of the same maildrop may keep it locked for a while.
+    /// A session in TRANSACTION state, though one that was broken off may keep the maildrop locked for a while.
     pub(crate) fn login_patiently(&self) -> Checked<Pop3> {
-        let until = Instant::now() + DELIVERY_PATIENCE;
-        loop {
-            match self.login() {
-                Err(Stop::Failed(_)) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                other => return other,
-            }
-        }
+        patiently(|| self.login())
     }
 
     /// The numbers of the messages that the suite has brought in, in this run or an earlier one. Everything else is somebody's mail.
@@ -460,19 +483,24 @@ impl World {
     }
 
     fn sweep_of(&self, account: &Account) -> Checked {
-        let until = Instant::now() + DELIVERY_PATIENCE;
-        let mut session = loop {
-            match self.login_as(account) {
-                Err(Stop::Failed(_) | Stop::Closed) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                other => break other?,
-            }
-        };
+        let mut session = patiently(|| self.login_for_content(account))?;
         for number in self.ours(&mut session)? {
             session.accepts(&format!("DELE {number}"))?;
         }
         session.quit()
+    }
+}
+
+/// Tries to log in until it is let in, or for half a minute.
+fn patiently(login: impl Fn() -> Checked<Pop3>) -> Checked<Pop3> {
+    let until = Instant::now() + DELIVERY_PATIENCE;
+    loop {
+        match login() {
+            Err(Stop::Failed(_) | Stop::Closed) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            other => return other,
+        }
     }
 }
 
