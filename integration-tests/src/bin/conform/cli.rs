@@ -8,9 +8,9 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::mail::TOKEN_PREFIX;
+use crate::setup::{Account, Setup};
 use crate::tls::Tls;
 use crate::wire::Address;
-use crate::world::{Account, Setup};
 
 /// Where a password may stand instead of in a file.
 const PASSWORD_VARIABLE: &str = "CONFORM_PASSWORD";

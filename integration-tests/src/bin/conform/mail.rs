@@ -10,7 +10,7 @@ const TRACE_FIELDS: [&str; 4] = ["return-path", "received", "delivered-to", "env
 
 /// A letter with a number: a header, and three to seven lines, among them one that begins with a dot.
 pub(crate) fn letter(token: &str, number: usize) -> Vec<u8> {
-    let mut text = header(token, &format!("letter {number}"));
+    let mut text = header(token, number, &format!("letter {number}"));
     text.push_str("First line of the body.\r\n.A line that begins with a dot.\r\n");
     for line in 0..=number % 5 {
         text.push_str(&format!("Line {line} of letter {number}.\r\n"));
@@ -18,13 +18,12 @@ pub(crate) fn letter(token: &str, number: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A header with its blank line.
-pub(crate) fn header(token: &str, subject: &str) -> String {
+/// A header with its blank line. The number makes the message another than those with the same subject.
+pub(crate) fn header(token: &str, number: usize, subject: &str) -> String {
     format!(
         "{TOKEN_FIELD}: {token}\r\nFrom: Conformance <conform@conform.example>\r\nTo: Reader <reader@conform.example>\r\n\
          Subject: {subject}\r\nDate: Tue, 14 Oct 2025 09:00:00 +0200\r\n\
-         Message-ID: <{}.{token}@conform.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n",
-        subject.replace(|character: char| !character.is_ascii_alphanumeric(), "-")
+         Message-ID: <{number}.{token}@conform.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
     )
 }
 
@@ -73,8 +72,18 @@ pub(crate) fn is_trace(name: &str) -> bool {
     TRACE_FIELDS.contains(&name)
 }
 
-/// Where two texts part, for whoever looks for what was changed.
+/// Where a text begins within another that may have something before it: where its first octets stand.
+fn beginning(text: &[u8], within: &[u8]) -> usize {
+    let first = &text[..text.len().min(24)];
+    let at = within
+        .windows(first.len().max(1))
+        .position(|window| window == first);
+    at.unwrap_or_else(|| within.len().saturating_sub(text.len()))
+}
+
+/// Where two texts part, for whoever looks for what was changed. What was found may have something before it.
 pub(crate) fn difference(expected: &[u8], found: &[u8]) -> String {
+    let found = &found[beginning(expected, found)..];
     let common = expected
         .iter()
         .zip(found)
@@ -167,5 +176,9 @@ mod tests {
     fn a_difference_says_where() {
         let told = difference(b"abc", b"abd");
         assert!(told.starts_with("at octet 2 of 3"), "{told}");
+        let text = b"this text is longer than what is looked for\n";
+        let found = [b"before it ".as_slice(), &text[..40]].concat();
+        let told = difference(text, &found);
+        assert!(told.starts_with("at octet 40 of 44"), "{told}");
     }
 }

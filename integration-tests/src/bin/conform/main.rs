@@ -17,6 +17,7 @@ mod mail;
 mod pop3;
 mod report;
 mod runner;
+mod setup;
 mod tls;
 mod transfer;
 mod wire;

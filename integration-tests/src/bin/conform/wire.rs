@@ -1,7 +1,6 @@
 //! A connection, octet by octet, and the record of what went over it.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
@@ -131,12 +130,11 @@ pub(crate) fn printable(octets: &[u8]) -> String {
         if (b' '..=b'~').contains(octet) {
             text.push(char::from(*octet));
         } else {
-            // Writing to a string can't fail.
-            drop(write!(text, "\\x{octet:02x}"));
+            text += &format!("\\x{octet:02x}");
         }
     }
     if octets.len() > SHOWN_OCTETS_MAX {
-        drop(write!(text, "… ({} octets)", octets.len()));
+        text += &format!("… ({} octets)", octets.len());
     }
     text
 }

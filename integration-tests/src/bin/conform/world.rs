@@ -4,34 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::case::{Checked, Door, Stop, check};
 use crate::mail::{self, TOKEN_FIELD, TOKEN_PREFIX};
 use crate::pop3::Pop3;
-use crate::tls::Tls;
+use crate::setup::{Account, Setup};
 use crate::transfer::{Reply, Transfer};
 use crate::wire::{Address, Transcript, Wire, printable};
 
 /// How long mail may be on its way through a queue, and a lock held by a session that was broken off.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Who logs in.
-#[derive(Debug, Clone)]
-pub(crate) struct Account {
-    pub(crate) name: String,
-    pub(crate) password: String,
-    /// Where mail for it goes.
-    pub(crate) address: String,
-}
-
-impl Account {
-    /// The message of SASL PLAIN (RFC 4616) in base64.
-    pub(crate) fn plain(&self) -> String {
-        STANDARD.encode(format!("\0{}\0{}", self.name, self.password))
-    }
-}
 
 /// How the password may go over the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,23 +20,6 @@ enum Route {
     Plain,
     Stls,
     Implicit,
-}
-
-/// What an operator gave.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) pop3: Option<Address>,
-    pub(crate) pop3s: Option<Address>,
-    pub(crate) lmtp: Option<Address>,
-    pub(crate) smtp: Option<Address>,
-    pub(crate) user: Account,
-    pub(crate) second: Option<Account>,
-    pub(crate) patience: Duration,
-    pub(crate) may_have_mail: bool,
-    pub(crate) slow: bool,
-    pub(crate) tls: Tls,
-    /// Different in every run.
-    pub(crate) token: String,
 }
 
 /// A session in which the suite's letters were found.
@@ -432,6 +396,12 @@ impl World {
         mail::letter(&self.setup.token, self.letters)
     }
 
+    /// The header of a message that is like no other of the run.
+    pub(crate) fn header(&mut self, subject: &str) -> String {
+        self.letters += 1;
+        mail::header(&self.setup.token, self.letters, subject)
+    }
+
     /// Mail of ours is, or may be, in the maildrop from here on.
     pub(crate) const fn has_sent(&mut self) {
         self.is_dirty = true;
@@ -514,8 +484,7 @@ fn argument<'a>(lines: &'a [String], name: &str) -> Option<&'a str> {
 /// Fails unless a message is the content that was sent, with trace fields on top.
 pub(crate) fn check_whole(message: &[u8], content: &[u8]) -> Checked {
     let Some(names) = mail::fields_before(message, content) else {
-        let at = message.len().saturating_sub(content.len());
-        let told = mail::difference(content, &message[at..]);
+        let told = mail::difference(content, message);
         return Err(Stop::Failed(format!("the content was changed, {told}")));
     };
     let odd = names

@@ -3,7 +3,6 @@
 use super::both;
 use crate::case::Level::{Must, States};
 use crate::case::{Case, Checked, Door, Need, Rule, check, rule};
-use crate::mail;
 use crate::transfer::{Reply, Transfer};
 use crate::world::{World, check_whole};
 
@@ -253,7 +252,7 @@ fn empty_last(world: &mut World, door: Door) -> Checked {
 }
 
 fn dots(world: &mut World, door: Door) -> Checked {
-    let header = mail::header(&world.setup.token, "dots in chunks");
+    let header = world.header("dots in chunks");
     let content = format!("{header}.\r\n..\r\n.a\r\n\r\n.\r\nend\r\n").into_bytes();
     let mut session = begun(world, door, "")?;
     accepted(&mut session, &content, " LAST")?;

@@ -4,20 +4,27 @@
 
 mod chunking;
 mod delivery;
+mod delivery_of_data;
 mod lmtp;
 mod pop3_auth;
 mod pop3_capabilities;
+mod pop3_endings;
 mod pop3_hostile;
 mod pop3_listings;
 mod pop3_messages;
+mod pop3_pipelining;
 mod pop3_session;
 mod pop3_tls;
+mod pop3_top;
+mod pop3_unique_ids;
 mod pop3_utf8;
 mod smuggling;
 mod through;
 mod transfer_addresses;
 mod transfer_commands;
 mod transfer_extensions;
+mod transfer_order;
+mod transfer_tls;
 
 use crate::case::{Case, Checked, Door, Need, Rule, Run, check};
 use crate::world::{World, check_whole};
@@ -26,20 +33,27 @@ use crate::world::{World, check_whole};
 pub(crate) fn all() -> Vec<Case> {
     [
         pop3_session::CASES,
+        pop3_endings::CASES,
         pop3_listings::CASES,
+        pop3_unique_ids::CASES,
         pop3_messages::CASES,
+        pop3_top::CASES,
         pop3_capabilities::CASES,
+        pop3_pipelining::CASES,
         pop3_tls::CASES,
         pop3_auth::CASES,
         pop3_utf8::CASES,
         pop3_hostile::CASES,
         lmtp::CASES,
+        transfer_order::CASES,
         transfer_commands::CASES,
         transfer_addresses::CASES,
         smuggling::CASES,
         transfer_extensions::CASES,
+        transfer_tls::CASES,
         chunking::CASES,
         delivery::CASES,
+        delivery_of_data::CASES,
         through::CORPUS,
         through::CASES,
     ]

@@ -147,6 +147,7 @@ fn long_line(world: &mut World) -> Checked {
             );
         }
     }
+    drop(session);
     serves_on(world)
 }
 

@@ -3,7 +3,6 @@
 use super::pop3;
 use crate::case::Level::{Must, MustNot, Should, States};
 use crate::case::{Case, Checked, Door, Need, Stop, check, rule};
-use crate::mail;
 use crate::pop3::Pop3;
 use crate::wire::printable;
 use crate::world::{World, check_whole};
@@ -189,8 +188,8 @@ fn utf8_parameter(world: &mut World) -> Checked {
 }
 
 /// A message with UTF-8 in its header and body.
-fn message(world: &World) -> Vec<u8> {
-    let plain = mail::header(&world.setup.token, "utf8");
+fn message(world: &mut World) -> Vec<u8> {
+    let plain = world.header("utf8");
     let header = plain
         .replace("From: Conformance", "From: Grüße aus Łódź")
         .replace("text/plain", "text/plain; charset=utf-8");

@@ -168,8 +168,8 @@ fn goes_through_or_is_refused(world: &mut World, content: &[u8]) -> Checked {
     }
 }
 
-fn header(world: &World, subject: &str) -> Vec<u8> {
-    crate::mail::header(&world.setup.token, subject).into_bytes()
+fn header(world: &mut World, subject: &str) -> Vec<u8> {
+    world.header(subject).into_bytes()
 }
 
 fn line_of_5000(world: &mut World) -> Checked {

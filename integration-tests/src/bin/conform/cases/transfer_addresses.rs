@@ -463,13 +463,13 @@ fn recipients(world: &mut World, door: Door) -> Checked {
 }
 
 fn text_line(world: &mut World, door: Door) -> Checked {
-    let header = crate::mail::header(&world.setup.token, "a line");
+    let header = world.header("a line");
     let content = format!("{header}{}\r\nend\r\n", "t".repeat(998));
     super::arrives_whole(world, door, content.as_bytes(), "")
 }
 
 fn content(world: &mut World, door: Door) -> Checked {
-    let mut content = crate::mail::header(&world.setup.token, "64 KiB").into_bytes();
+    let mut content = world.header("64 KiB").into_bytes();
     while content.len() + 64 <= 64 * 1024 {
         content.extend_from_slice(format!("{:062}\r\n", content.len()).as_bytes());
     }
