@@ -40,6 +40,9 @@ pub(crate) enum Command {
         /// What makes the document, for its head
         #[arg(long, value_name = "COMMAND")]
         made_by: Option<String>,
+        /// What else a reader should know, for its head
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
     },
 }
 
@@ -99,6 +102,9 @@ pub(crate) struct Options {
     /// What the server is called in tables: product and version
     #[arg(long, value_name = "TEXT", default_value = "server")]
     pub(crate) name: String,
+    /// What else to know of it, such as its settings
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) about: String,
     /// How results are printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

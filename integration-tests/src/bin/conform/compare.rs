@@ -20,22 +20,29 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Results>> {
 }
 
 /// The document in Markdown.
-pub(crate) fn document(all: &[Results], made_by: Option<&str>) -> String {
+pub(crate) fn document(all: &[Results], made_by: Option<&str>, note: Option<&str>) -> String {
     let rows = joint(all);
     let differing: Vec<&Joint<'_>> = rows.iter().filter(|row| row.differs()).collect();
     let failing: Vec<&Joint<'_>> = rows.iter().filter(|row| row.fails_alike()).collect();
-    let mut text = head(all, made_by);
+    let mut text = head(all, made_by, note);
     if all.len() > 1 {
         text += "\n## Where they differ\n\n";
-        text += "One of them fails where another passes. The words are those that decide.\n";
+        text += &losers(all, &differing);
         text += &details(all, &differing);
         text += "\n## Offered by one and not by another\n\n";
         text += &offers(all, &rows);
     }
-    text += if all.len() > 1 {
-        "\n## Where all of them fail\n"
-    } else {
-        "\n## What failed\n"
+    text += match all {
+        [_] => {
+            "
+## What failed
+"
+        }
+        _ => {
+            "
+## What failed, and passed nowhere
+"
+        }
     };
     text += &details(all, &failing);
     text += "\n## All cases\n";
@@ -81,7 +88,7 @@ fn joint(all: &[Results]) -> Vec<Joint<'_>> {
     rows
 }
 
-fn head(all: &[Results], made_by: Option<&str>) -> String {
+fn head(all: &[Results], made_by: Option<&str>, note: Option<&str>) -> String {
     let mut text = String::from(
         "# Conformance\n\n\
          What the suite `conform` found, case by case. A case cites the paragraph that decides it. Its level is the key word of that\n\
@@ -90,6 +97,9 @@ fn head(all: &[Results], made_by: Option<&str>) -> String {
     );
     if let Some(command) = made_by {
         text += &format!("\nThis document is made by `{command}`, and not by hand.\n");
+    }
+    if let Some(note) = note {
+        text += &format!("\n{note}\n");
     }
     text += "\n| Server | Date | Passed | Failed | of them binding | Not offered | Not run |\n";
     text += "| --- | --- | --- | --- | --- | --- | --- |\n";
@@ -105,9 +115,32 @@ fn head(all: &[Results], made_by: Option<&str>) -> String {
             results.count("not run")
         );
     }
-    text += "\nThe command lines:\n\n";
     for results in all {
-        text += &format!("    {}\n", results.command);
+        text += &format!(
+            "\n{}: {}\n\n    {}\n",
+            results.server, results.about, results.command
+        );
+    }
+    text
+}
+
+/// For each server the cases in which it fails and another passes.
+fn losers(all: &[Results], differing: &[&Joint<'_>]) -> String {
+    let mut text =
+        String::from("The words that are cited decide. Cases that a server fails and another passes:\n\n");
+    for (index, results) in all.iter().enumerate() {
+        let fails = |joint: &&&Joint<'_>| joint.names().nth(index) == Some("fail");
+        let ids: Vec<String> = differing
+            .iter()
+            .filter(fails)
+            .map(|joint| format!("`{}`", joint.row.id))
+            .collect();
+        let ids = if ids.is_empty() {
+            "none".to_owned()
+        } else {
+            ids.join(", ")
+        };
+        text += &format!("- {}: {ids}\n", results.server);
     }
     text
 }
@@ -117,7 +150,7 @@ fn details(all: &[Results], rows: &[&Joint<'_>]) -> String {
     for joint in rows {
         let row = joint.row;
         text += &format!("\n### {}: {}\n\n", row.id, row.title);
-        text += &format!("{}, {}: “{}”\n\n", row.paragraph(), row.level, row.words);
+        text += &format!("{}, {}: {}\n\n", row.paragraph(), row.level, cited(row));
         for (results, outcome) in all.iter().zip(&joint.outcomes) {
             let (name, why) = outcome.map_or(("not run", ""), |row| (row.outcome.as_str(), row.why.as_str()));
             let because = if why.is_empty() {
@@ -129,7 +162,7 @@ fn details(all: &[Results], rows: &[&Joint<'_>]) -> String {
             let transcript = outcome.map(|row| row.transcript.as_slice()).unwrap_or_default();
             let from = transcript.len().saturating_sub(EXCERPT_LINES);
             if !transcript.is_empty() {
-                text += &format!("\n  ```text\n  {}\n  ```\n\n", transcript[from..].join("\n  "));
+                text += &format!("\n  ```text\n  {}\n  ```\n", transcript[from..].join("\n  "));
             }
         }
     }
@@ -137,6 +170,14 @@ fn details(all: &[Results], rows: &[&Joint<'_>]) -> String {
         text += "\nNothing.\n";
     }
     text
+}
+
+/// The words of an RFC in quotation marks; what is said in its place, as in brackets or of security, without.
+fn cited(row: &Row) -> String {
+    match row.level == "security" || row.words.starts_with('[') {
+        true => escaped(&row.words),
+        false => format!("“{}”", escaped(&row.words)),
+    }
 }
 
 fn offers(all: &[Results], rows: &[Joint<'_>]) -> String {
@@ -233,8 +274,12 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_with_the_words_that_decide_and_the_transcript() {
-        let document = document(&two(), None);
+        let document = document(&two(), None, None);
         let differing = section(&document, "Where they differ");
+        assert!(
+            differing.contains("- A 1.0: `worse`\n- B 2.0: none\n"),
+            "{differing}"
+        );
         for told in [
             "### worse",
             "RFC 1939 §3, MUST: “the words”",
@@ -248,13 +293,13 @@ mod tests {
             !differing.contains("both") && !differing.contains("same"),
             "{differing}"
         );
-        assert!(section(&document, "Where all of them fail").contains("### both"));
+        assert!(section(&document, "What failed, and passed nowhere").contains("### both"));
         assert!(section(&document, "Offered by one and not by another").contains("`option`"));
     }
 
     #[test]
     fn the_table_has_a_column_for_each_server_and_every_case() {
-        let document = document(&two(), Some("make it"));
+        let document = document(&two(), Some("make it"), Some("Who wrote it."));
         let all = section(&document, "All cases");
         for row in [
             "| ¶ | Level | Case | A 1.0 | B 2.0 |",
@@ -264,11 +309,27 @@ mod tests {
             assert!(all.contains(row), "no {row:?} in:\n{all}");
         }
         assert!(document.contains("made by `make it`"), "{document}");
+        let told = "A 1.0: settings of A 1.0\n\n    conform --pop3 127.0.0.1:110\n";
+        assert!(
+            document.contains(told) && document.contains("\nWho wrote it.\n"),
+            "{document}"
+        );
+    }
+
+    #[test]
+    fn words_are_cited_in_quotation_marks_and_what_stands_in_their_place_is_not() {
+        let mut row = row("a", 1939, "fail", true);
+        assert_eq!(cited(&row), "“the words”");
+        row.words = "[in other words]".to_owned();
+        assert_eq!(cited(&row), "[in other words]");
+        row.level = "security".to_owned();
+        row.words = "It harms.".to_owned();
+        assert_eq!(cited(&row), "It harms.");
     }
 
     #[test]
     fn one_server_alone_has_what_failed_and_no_differences() {
-        let document = document(&two()[..1], None);
+        let document = document(&two()[..1], None, None);
         assert!(!document.contains("## Where they differ"), "{document}");
         assert!(section(&document, "What failed").contains("### worse"));
     }

@@ -37,10 +37,13 @@ use crate::world::World;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
-        Some(Command::Compare { results, made_by }) => compare::read(results).and_then(|results| {
-            write(&compare::document(&results, made_by.as_deref()))?;
-            Ok(true)
-        }),
+        Some(Command::Compare {
+            results,
+            made_by,
+            note,
+        }) => compare::read(results)
+            .and_then(|results| write(&compare::document(&results, made_by.as_deref(), note.as_deref())))
+            .map(|()| true),
         None if cli.options.list => write(&report::list(&cases::all())).map(|()| true),
         None => run(&cli.options),
     };
@@ -61,8 +64,13 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         .context("the clock")?;
     let token = u64::from(now.subsec_nanos()) ^ (now.as_secs() << 16) ^ (u64::from(std::process::id()) << 40);
     let mut world = World::new(options.setup(token & 0xFFFF_FFFF_FFFF)?)?;
-    let findings = runner::run(&mut world, &cases::all(), &options.only)?;
-    let results = Results::new(options.name.clone(), now, &findings);
+    let mut told = io::stderr();
+    // How far it is, for whoever waits; who doesn't read it loses nothing.
+    let findings = runner::run(&mut world, &cases::all(), &options.only, |outcome| {
+        drop(write!(told, "{}", outcome.sign()));
+    })?;
+    drop(writeln!(told));
+    let results = Results::new(options.name.clone(), options.about.clone(), now, &findings);
     write(&match options.format {
         Format::Table => report::table(&results),
         Format::Markdown => report::markdown(&results),

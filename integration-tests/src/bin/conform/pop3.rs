@@ -85,7 +85,7 @@ impl Pop3 {
     /// The same; +OK fails the case.
     pub(crate) fn refuses(&mut self, command: &str) -> Checked<Status> {
         let status = self.ask(command)?;
-        let shown: String = command.chars().take(60).collect();
+        let shown = self.wire.shown(command);
         check!(!status.ok, "{shown:?} was accepted: {}", printable(&status.line));
         Ok(status)
     }

@@ -13,6 +13,8 @@ use crate::runner::{Finding, Outcome};
 pub(crate) struct Results {
     /// Product and version, as `--name` says.
     pub(crate) server: String,
+    /// What else to know of it, as `--about` says.
+    pub(crate) about: String,
     /// The day, `2026-01-31`.
     pub(crate) date: String,
     /// The command line.
@@ -69,12 +71,13 @@ impl Row {
 
 impl Results {
     /// Of a run that began so long after 1970.
-    pub(crate) fn new(server: String, began: Duration, findings: &[Finding]) -> Self {
+    pub(crate) fn new(server: String, about: String, began: Duration, findings: &[Finding]) -> Self {
         let seconds = i64::try_from(began.as_secs()).unwrap_or(i64::MAX);
         let day = jiff::Timestamp::from_second(seconds).map(|time| time.strftime("%Y-%m-%d").to_string());
         let arguments: Vec<String> = std::env::args().skip(1).map(quoted).collect();
         Self {
             server,
+            about,
             date: day.unwrap_or_default(),
             command: format!("conform {}", arguments.join(" ")),
             rows: findings.iter().map(Row::new).collect(),
@@ -135,7 +138,7 @@ pub(crate) const fn title(rfc: u16) -> &'static str {
         3030 => "large and binary messages (CHUNKING, BINARYMIME)",
         3206 => "the SYS and AUTH response codes of POP3",
         3207 => "SMTP over TLS (STARTTLS)",
-        4616 => "SASL PLAIN",
+        4954 => "SMTP AUTH",
         5034 => "POP3 AUTH",
         5321 => "SMTP",
         6152 => "8BITMIME",
@@ -175,7 +178,7 @@ pub(crate) fn table(results: &Results) -> String {
 
 /// For a page.
 pub(crate) fn markdown(results: &Results) -> String {
-    crate::compare::document(std::slice::from_ref(results), None)
+    crate::compare::document(std::slice::from_ref(results), None, None)
 }
 
 /// For `conform compare`.
@@ -240,6 +243,7 @@ pub(crate) mod tests {
     pub(crate) fn results(server: &str, rows: Vec<Row>) -> Results {
         Results {
             server: server.to_owned(),
+            about: format!("settings of {server}"),
             date: "2026-01-31".to_owned(),
             command: "conform --pop3 127.0.0.1:110".to_owned(),
             rows,

@@ -1,7 +1,5 @@
 //! Runs cases one after the other, and keeps what each came to.
 
-use std::io::Write as _;
-
 use crate::case::{Case, Checked, Door, Need, Run, Stop};
 use crate::world::World;
 
@@ -18,6 +16,16 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// As it is shown while the suite runs.
+    pub(crate) const fn sign(&self) -> char {
+        match self {
+            Self::Pass => '.',
+            Self::Fail { .. } => 'F',
+            Self::NotOffered(_) => 'o',
+            Self::NotRun(_) => '-',
+        }
+    }
+
     /// As it is stored.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
@@ -51,8 +59,14 @@ impl std::fmt::Debug for Case {
     }
 }
 
-/// Runs all cases whose id begins as asked for. An error means that the maildrop can't be cleaned up, and nothing more was tried.
-pub(crate) fn run(world: &mut World, cases: &[Case], only: &[String]) -> anyhow::Result<Vec<Finding>> {
+/// Runs all cases whose id begins as asked for, and shows each outcome as it comes. An error means that the maildrop can't be cleaned
+/// up, and nothing more was tried.
+pub(crate) fn run(
+    world: &mut World,
+    cases: &[Case],
+    only: &[String],
+    mut seen: impl FnMut(&Outcome),
+) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for case in cases {
         for (id, door) in case.ids() {
@@ -60,14 +74,7 @@ pub(crate) fn run(world: &mut World, cases: &[Case], only: &[String]) -> anyhow:
                 continue;
             }
             let outcome = outcome(world, case, door);
-            let sign = match &outcome {
-                Outcome::Pass => '.',
-                Outcome::Fail { .. } => 'F',
-                Outcome::NotOffered(_) => 'o',
-                Outcome::NotRun(_) => '-',
-            };
-            // How far it is, for whoever waits; who doesn't read it loses nothing.
-            drop(write!(std::io::stderr(), "{sign}"));
+            seen(&outcome);
             findings.push(Finding {
                 id: id.clone(),
                 case: *case,
@@ -79,7 +86,6 @@ pub(crate) fn run(world: &mut World, cases: &[Case], only: &[String]) -> anyhow:
             }
         }
     }
-    drop(writeln!(std::io::stderr()));
     Ok(findings)
 }
 
@@ -141,4 +147,106 @@ fn prepare(world: &mut World, case: &Case, door: Option<Door>) -> Checked {
     }
     world.transcript.clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::setup::{Account, Setup};
+    use crate::tls::Tls;
+
+    /// A server that says +OK to everything, in whatever state it is, and lists nothing.
+    fn yes_man() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let mut say = |text: &str| stream.write_all(text.as_bytes());
+                // A client that has gone is the next one's turn.
+                let _gone = say("+OK\r\n").and_then(|()| {
+                    for line in lines {
+                        match line?.as_str() {
+                            "STAT" => say("+OK 0 0\r\n")?,
+                            "CAPA" | "LIST" | "UIDL" => say("+OK\r\n.\r\n")?,
+                            "QUIT" => {
+                                say("+OK\r\n")?;
+                                break;
+                            }
+                            _ => say("+OK\r\n")?,
+                        }
+                    }
+                    Ok::<(), std::io::Error>(())
+                });
+            }
+        });
+        address
+    }
+
+    fn world(pop3: &str) -> World {
+        let user = Account {
+            name: "ann".to_owned(),
+            password: "secret".to_owned(),
+            address: "ann@example.org".to_owned(),
+        };
+        let setup = Setup {
+            pop3: Some(pop3.parse().unwrap()),
+            pop3s: None,
+            lmtp: None,
+            smtp: None,
+            user,
+            second: None,
+            patience: Duration::from_secs(5),
+            may_have_mail: false,
+            slow: false,
+            tls: Tls::new(None).unwrap(),
+            token: "conform-run-test".to_owned(),
+        };
+        World::new(setup).unwrap()
+    }
+
+    #[test]
+    fn a_server_that_says_yes_to_everything_fails_where_it_should_say_no() {
+        let mut world = world(&yes_man());
+        let refused = [
+            "pop3.unknown-command",
+            "pop3.empty-line",
+            "pop3.state.before-login",
+            "pop3.state.user-after-login",
+            "pop3.login.wrong-password",
+            "pop3.login.pass-without-user",
+        ];
+        let right = ["pop3.greeting", "pop3.stat.format", "pop3.quit.before-login"];
+        let only = [&refused[..], &right, &["pop3.stls.begins", "pop3.retr.size"]].concat();
+        let only: Vec<String> = only.into_iter().map(str::to_owned).collect();
+        let mut seen = 0;
+        let findings = run(&mut world, &crate::cases::all(), &only, |_| seen += 1).unwrap();
+        assert_eq!(seen, findings.len());
+        let named = |id: &str| findings.iter().find(|finding| finding.id == id).expect(id);
+        for id in refused {
+            let outcome = &named(id).outcome;
+            assert!(
+                matches!(outcome, Outcome::Fail { transcript, .. } if !transcript.is_empty()),
+                "{id}: {outcome:?}"
+            );
+        }
+        for id in right {
+            assert_eq!(named(id).outcome, Outcome::Pass, "{id}");
+        }
+        assert_eq!(named("pop3.stls.begins").outcome.name(), "not offered");
+        assert_eq!(named("pop3.retr.size").outcome.name(), "not run");
+        let shown: Vec<String> = findings
+            .iter()
+            .map(|finding| format!("{:?}", finding.outcome))
+            .collect();
+        assert!(
+            !shown.iter().any(|text| text.contains("secret")),
+            "the password is shown"
+        );
+    }
 }

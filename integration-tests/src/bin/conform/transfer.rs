@@ -133,7 +133,7 @@ impl Transfer {
     /// The same; a code that isn't among these fails the case.
     pub(crate) fn expect(&mut self, command: &str, codes: &[u16]) -> Checked<Reply> {
         let reply = self.ask(command)?;
-        let shown: String = command.chars().take(60).collect();
+        let shown = self.wire.shown(command);
         check!(
             codes.contains(&reply.code),
             "{shown:?} was answered {}, not {codes:?}",
@@ -145,7 +145,7 @@ impl Transfer {
     /// The same for a first digit.
     pub(crate) fn expect_class(&mut self, command: &str, class: u16) -> Checked<Reply> {
         let reply = self.ask(command)?;
-        let shown: String = command.chars().take(60).collect();
+        let shown = self.wire.shown(command);
         check!(
             reply.class() == class,
             "{shown:?} was answered {}, not {class}yz",

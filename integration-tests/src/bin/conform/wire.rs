@@ -16,8 +16,8 @@ use crate::tls::Tls;
 
 /// A line beyond this is not read on: the server would fill our memory.
 const LINE_OCTETS_MAX: usize = 1 << 20;
-/// What of a line is shown in a transcript.
-const SHOWN_OCTETS_MAX: usize = 160;
+/// What of a line is shown in a transcript, in characters.
+const SHOWN_MAX: usize = 160;
 /// How many lines of a transcript are kept.
 const KEPT_LINES_MAX: usize = 400;
 
@@ -80,7 +80,8 @@ impl Transcript {
 
     /// This is never shown.
     pub(crate) fn hide(&self, secret: String) {
-        self.0.borrow_mut().secrets.push(secret);
+        let escaped = escaped(secret.as_bytes());
+        self.0.borrow_mut().secrets.extend([escaped, secret]);
     }
 
     /// Keeps nothing for a while, of what isn't the case's own matter.
@@ -103,19 +104,15 @@ impl Transcript {
 
     /// Text without the secrets.
     pub(crate) fn redacted(&self, text: &str) -> String {
-        let kept = self.0.borrow();
-        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
-        kept.secrets.iter().fold(text.to_owned(), hide)
+        without(text, &self.0.borrow().secrets)
     }
 
     /// Notes what was sent or received on a connection, or what happened to it.
     pub(crate) fn note(&self, connection: usize, who: char, octets: &[u8]) {
         let mut kept = self.0.borrow_mut();
         for line in octets.split_inclusive(|octet| *octet == b'\n').take(40) {
-            let mut shown = printable(line.strip_suffix(b"\r\n").unwrap_or(line));
-            for secret in &kept.secrets {
-                shown = shown.replace(secret.as_str(), "***");
-            }
+            let shown = escaped(line.strip_suffix(b"\r\n").unwrap_or(line));
+            let shown = shortened(&without(&shown, &kept.secrets));
             if !kept.is_paused && kept.lines.len() < KEPT_LINES_MAX {
                 kept.lines.push(format!("{who}{connection}: {shown}"));
             }
@@ -123,20 +120,32 @@ impl Transcript {
     }
 }
 
-/// Text that stays on one line whatever the octets are.
+fn without(text: &str, secrets: &[String]) -> String {
+    let hide = |text: String, secret: &String| match secret.is_empty() {
+        true => text,
+        false => text.replace(secret.as_str(), "***"),
+    };
+    secrets.iter().fold(text.to_owned(), hide)
+}
+
+/// Text that stays on one line whatever the octets are, and isn't long.
 pub(crate) fn printable(octets: &[u8]) -> String {
-    let mut text = String::new();
-    for octet in octets.iter().take(SHOWN_OCTETS_MAX) {
-        if (b' '..=b'~').contains(octet) {
-            text.push(char::from(*octet));
-        } else {
-            text += &format!("\\x{octet:02x}");
-        }
+    shortened(&escaped(octets))
+}
+
+fn escaped(octets: &[u8]) -> String {
+    let escape = |octet: &u8| match octet {
+        b' '..=b'~' => char::from(*octet).to_string(),
+        _ => format!("\\x{octet:02x}"),
+    };
+    octets.iter().map(escape).collect()
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+        None => text.to_owned(),
     }
-    if octets.len() > SHOWN_OCTETS_MAX {
-        text += &format!("… ({} octets)", octets.len());
-    }
-    text
 }
 
 #[derive(Debug)]
@@ -215,6 +224,11 @@ impl Wire {
             transcript: transcript.clone(),
             number: transcript.begin(),
         })
+    }
+
+    /// A command as it may be shown: without secrets, and not long.
+    pub(crate) fn shown(&self, command: &str) -> String {
+        self.transcript.redacted(command).chars().take(60).collect()
     }
 
     /// Sends octets as they are.
@@ -346,5 +360,40 @@ impl Wire {
         }
         let rest = self.buffer.split_off(count_max.min(self.buffer.len()));
         Ok(std::mem::replace(&mut self.buffer, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_nowhere_even_where_its_line_is_cut() {
+        let transcript = Transcript::default();
+        let secret = "pässwörd-".repeat(30);
+        transcript.hide(secret.clone());
+        transcript.note(1, 'C', format!("PASS {secret}\r\n").as_bytes());
+        assert_eq!(transcript.tail(10), ["C1: PASS ***"]);
+        assert_eq!(transcript.redacted(&format!("was {secret}")), "was ***");
+    }
+
+    #[test]
+    fn what_is_shown_stays_on_its_line_and_is_not_long() {
+        assert_eq!(printable(b"a\r\n\xFF"), "a\\x0d\\x0a\\xff");
+        let shown = printable(&[b'x'; 1_000]);
+        assert!(
+            shown.ends_with("… (1000 characters)") && shown.len() < 200,
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn an_address_is_a_host_with_a_port_or_a_path() {
+        let tcp = |text: &str| matches!(text.parse(), Ok(Address::Tcp(_)));
+        let unix = |text: &str| matches!(text.parse(), Ok(Address::Unix(_)));
+        assert!(tcp("mail.example:110") && tcp("[::1]:110"));
+        assert!(unix("/run/lmtp") && unix("unix:/run/lmtp") && unix("./lmtp"));
+        assert!("mail.example".parse::<Address>().is_err() && "host:port".parse::<Address>().is_err());
+        assert_eq!("[::1]:110".parse::<Address>().unwrap().host(), "::1");
     }
 }

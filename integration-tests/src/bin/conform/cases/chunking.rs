@@ -341,7 +341,13 @@ fn data_still_works(world: &mut World, door: Door) -> Checked {
 fn bad_size(world: &mut World, door: Door) -> Checked {
     for argument in ["", " x", " -1", " LAST", " 99999999999999999999999999"] {
         let mut session = begun(world, door, "")?;
-        session.expect_class(&format!("BDAT{argument}"), 5)?;
+        // 421 and the end is a refusal too: where the next command begins is not known.
+        let reply = session.ask(&format!("BDAT{argument}"))?;
+        check!(
+            [4, 5].contains(&reply.class()),
+            "BDAT{argument} was answered {}",
+            reply.shown()
+        );
     }
     Ok(())
 }

@@ -149,7 +149,7 @@ pub(super) const CASES: &[Case] = &[
             9228,
             "3",
             May,
-            "The \"Delivered-To:\" header field contains the address to which the message is delivered [in substance]; experimental",
+            "[experimental: a server that delivers MAY put on a field that says to which address the message was delivered]",
         ),
         "Delivered-To, where it is put on, names the recipient",
         THROUGH,

@@ -21,6 +21,7 @@ mod pop3_utf8;
 mod smuggling;
 mod through;
 mod transfer_addresses;
+mod transfer_auth;
 mod transfer_commands;
 mod transfer_extensions;
 mod transfer_order;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Case> {
         smuggling::CASES,
         transfer_extensions::CASES,
         transfer_tls::CASES,
+        transfer_auth::CASES,
         chunking::CASES,
         delivery::CASES,
         delivery_of_data::CASES,

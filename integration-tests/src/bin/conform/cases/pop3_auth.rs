@@ -211,11 +211,11 @@ pub(super) const CASES: &[Case] = &[
     pop3(
         "auth.plain-for-another",
         rule(
-            4616,
-            "2",
-            Must,
-            "it then verifies that the authentication credentials permit the client to act as the (presented or derived) authorization \
-             identity. If … not permitted … the exchange fails [in substance]",
+            2595,
+            "6",
+            States,
+            "The server will verify … that the authentication credentials permit the client to login as the authorization identity. If both \
+             steps succeed, the user is logged in. [PLAIN; RFC 4616 asks for the same]",
         ),
         "nobody's password opens another's maildrop by PLAIN's authorization identity",
         &[Need::Capability("SASL"), Need::SecondUser],

@@ -57,7 +57,7 @@ pub(super) const CASES: &[Case] = &[
         timer,
     ),
     pop3(
-        "timer.no-update",
+        "broken-off.no-update",
         rule(
             1939,
             "6",

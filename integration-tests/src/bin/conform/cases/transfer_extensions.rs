@@ -45,8 +45,10 @@ pub(super) const CASES: &[Case] = &[
         rule(
             1870,
             "6.1",
-            States,
-            "[a declared size beyond the fixed maximum is answered] 552 message size exceeds fixed maximium message size",
+            Should,
+            "a server should determine whether the declared message size exceeds its fixed maximum message size … If the indicated size is \
+             larger than the server's fixed maximum message size, the server responds with code \"552 message size exceeds fixed maximium \
+             message size\".",
         ),
         "MAIL with a SIZE beyond the announced maximum gets 552",
         &[Need::Extension("SIZE")],
@@ -164,14 +166,14 @@ pub(super) const CASES: &[Case] = &[
             6531,
             "3.3",
             States,
-            "the definition of <sub-domain> is extended to permit both … U-labels … and <atext> [by] UTF8-non-ascii [in substance]",
+            "[the syntax of RFC 5321 is extended: local parts may have UTF-8 beyond ASCII, and domains U-labels]",
         ),
         "a reverse-path in UTF-8 is taken with the parameter SMTPUTF8",
         SMTPUTF8,
         smtputf8_address,
     ),
     both(
-        "smtputf8.null-path",
+        "smtputf8.any-path",
         rule(
             6531,
             "3.1",
@@ -200,8 +202,7 @@ pub(super) const CASES: &[Case] = &[
             6531,
             "3.1",
             States,
-            "If the SMTPUTF8-aware SMTP client … the message being sent is an internationalized message [RFC 6532: header fields in UTF-8] \
-             [in substance]",
+            "[the parameter says that the message may be an internationalized one, whose header fields are in UTF-8 (RFC 6532)]",
         ),
         "a header in UTF-8 arrives as it was sent",
         &[Need::Extension("SMTPUTF8"), Need::WayThrough],
