@@ -8,6 +8,7 @@
     reason = "processes live in real time, and there is no clock to hand in"
 )]
 
+mod conformance;
 mod corpus;
 mod fetching;
 mod kit;
