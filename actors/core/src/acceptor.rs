@@ -2,10 +2,13 @@
 //!
 //! **Owns** its copy of a listening socket. **Guarantees** that a connection that comes in gets a session or, where a
 //! limit is reached, one line that says so; that a lack of file descriptors pauses it and doesn't make it spin; and
-//! that the end of the node is seen at once. **Never** speaks a protocol.
+//! that the end of the node is seen at once. **Never** speaks a protocol, but for a proxy's header before it, which a task
+//! of its own waits for (`proxied`).
 //!
 //! The arbiter that accepts a connection keeps it, which saves a wake-up and two changes of the reactor's list, unless
 //! it has clearly more sessions than another one: then that one gets it.
+
+mod proxied;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,11 +20,12 @@ use actix::prelude::*;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::time::Instant;
 
-use crate::admission::{Admission, ConnectionPermit, Refusal};
+use crate::admission::{Admission, ConnectionPermit, Place, Refusal};
 use crate::drain::DrainWatch;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::supervisor::{Exit, ExitGuard};
+pub use proxied::Proxies;
 
 /// How long an acceptor rests when the process has no file descriptor left.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -74,7 +78,7 @@ pub enum Socket {
 pub struct Accepted {
     /// The socket.
     pub socket: Socket,
-    /// The client.
+    /// The client: the other end of the connection, or whom a proxy there speaks for.
     pub peer: SocketAddr,
     /// Its place among the connections.
     pub permit: ConnectionPermit,
@@ -131,6 +135,8 @@ pub struct Service {
     pub limits: [&'static str; 2],
     /// Who may come in.
     pub admission: Admission,
+    /// Who speaks for others, and says for whom before anything else.
+    pub proxies: Arc<Proxies>,
     /// Begins a session.
     pub start: StartSession,
     /// What a connection is told that may not come in; empty under TLS, where nothing can be said yet.
@@ -232,11 +238,22 @@ impl Front {
 
     fn accepted(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
         let begun = Instant::now();
-        match self.service.admission.connection(peer.ip()) {
-            Ok(permit) => self.start(stream, peer, permit),
+        match self.service.admission.place() {
+            Ok(place) if self.service.proxies.has(peer.ip()) => {
+                actix_rt::spawn(self.clone().proxied(stream, peer, place));
+            }
+            Ok(place) => self.admit(stream, peer, place),
             Err(refusal) => self.refuse(&stream, peer, refusal),
         }
         self.kind.handled(1, begun);
+    }
+
+    /// Goes on with a connection whose client is known.
+    fn admit(&self, stream: tokio::net::TcpStream, peer: SocketAddr, place: Place) {
+        match place.of(peer.ip()) {
+            Ok(permit) => self.start(stream, peer, permit),
+            Err(refusal) => self.refuse(&stream, peer, refusal),
+        }
     }
 
     fn start(&self, stream: tokio::net::TcpStream, peer: SocketAddr, permit: ConnectionPermit) {

@@ -2,6 +2,9 @@
 //!
 //! A permit is a value that travels with what it admits and gives its place back when it is dropped, however that
 //! comes about. Trusted networks are left out of what is counted for each address.
+//!
+//! A connection is counted twice, in this order: as one more ([`Admission::place`]), and as one of its address
+//! ([`Place::of`]). Behind a proxy the address is known later than the connection.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -51,10 +54,17 @@ pub struct Admission {
     counts: Arc<Mutex<Counts>>,
 }
 
-/// A connection's place.
+/// A connection's place among all.
+#[derive(Debug)]
+pub struct Place {
+    limits: Arc<AdmissionLimits>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+/// A connection's place among all, and among those of its address.
 #[derive(Debug)]
 pub struct ConnectionPermit {
-    counts: Arc<Mutex<Counts>>,
+    place: Place,
     address: Option<IpAddr>,
 }
 
@@ -75,33 +85,20 @@ impl Admission {
         }
     }
 
-    /// A place for a connection from `peer`.
+    /// A place for a connection, from wherever it is.
     ///
     /// # Errors
     ///
-    /// The limit that was reached.
-    pub fn connection(&self, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
-        let trusted = self
-            .limits
-            .trusted_networks
-            .iter()
-            .any(|network| network.contains(&peer));
-        let address = (!trusted).then(|| counted_as(peer));
+    /// [`Refusal::Total`].
+    pub fn place(&self) -> Result<Place, Refusal> {
         let mut counts = self.counts.lock();
         if counts.total >= self.limits.connections_max {
             return Err(Refusal::Total);
         }
-        if let Some(address) = address {
-            let count = counts.addresses.entry(address).or_default();
-            if *count >= self.limits.per_address_max {
-                return Err(Refusal::Address);
-            }
-            *count += 1;
-        }
         counts.total += 1;
-        Ok(ConnectionPermit {
+        Ok(Place {
+            limits: Arc::clone(&self.limits),
             counts: Arc::clone(&self.counts),
-            address,
         })
     }
 
@@ -130,9 +127,33 @@ impl Admission {
     }
 }
 
-/// One customer often holds a whole IPv6 /64, and may take a new address of it for each connection.
+impl Place {
+    /// The same for a connection from `peer`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Address`]; the place is given back.
+    pub fn of(self, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
+        let peer = peer.to_canonical();
+        let networks = &self.limits.trusted_networks;
+        let trusted = networks.iter().any(|network| network.contains(&peer));
+        let address = (!trusted).then(|| counted_as(peer));
+        if let Some(address) = address {
+            let mut counts = self.counts.lock();
+            let count = counts.addresses.entry(address).or_default();
+            if *count >= self.limits.per_address_max {
+                drop(counts);
+                return Err(Refusal::Address);
+            }
+            *count += 1;
+        }
+        Ok(ConnectionPermit { place: self, address })
+    }
+}
+
+/// One customer often holds a whole IPv6 /64, and may take a new address of it for each connection. `peer` is canonical.
 fn counted_as(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
+    match peer {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
             IpAddr::from([a, b, c, d, 0, 0, 0, 0])
@@ -151,12 +172,17 @@ fn give_back<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     }
 }
 
-impl Drop for ConnectionPermit {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.counts.lock();
         counts.total = counts.total.saturating_sub(1);
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
         if let Some(address) = self.address {
-            give_back(&mut counts.addresses, address);
+            give_back(&mut self.place.counts.lock().addresses, address);
         }
     }
 }
@@ -185,42 +211,62 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn connection(admission: &Admission, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
+        admission.place()?.of(peer)
+    }
+
     #[test]
     fn an_address_has_its_own_limit_and_a_dropped_permit_gives_its_place_back() {
         let admission = admission();
-        let first = admission.connection(ip("192.0.2.1")).unwrap();
-        let _second = admission.connection(ip("192.0.2.1")).unwrap();
+        let first = connection(&admission, ip("192.0.2.1")).unwrap();
+        let _second = connection(&admission, ip("192.0.2.1")).unwrap();
         assert_eq!(
-            admission.connection(ip("192.0.2.1")).unwrap_err(),
+            connection(&admission, ip("192.0.2.1")).unwrap_err(),
             Refusal::Address
         );
         drop(first);
-        let _third = admission.connection(ip("192.0.2.1")).unwrap();
+        let _third = connection(&admission, ip("192.0.2.1")).unwrap();
         assert_eq!(admission.connections(), 2);
     }
 
     #[test]
     fn a_network_of_64_bits_is_one_address() {
         let admission = admission();
-        let _a = admission.connection(ip("2001:db8::1")).unwrap();
-        let _b = admission.connection(ip("2001:db8::2")).unwrap();
+        let _a = connection(&admission, ip("2001:db8::1")).unwrap();
+        let _b = connection(&admission, ip("2001:db8::2")).unwrap();
         assert_eq!(
-            admission.connection(ip("2001:db8::3")).unwrap_err(),
+            connection(&admission, ip("2001:db8::3")).unwrap_err(),
             Refusal::Address
         );
-        let _other = admission.connection(ip("2001:db8:0:1::3")).unwrap();
+        let _other = connection(&admission, ip("2001:db8:0:1::3")).unwrap();
     }
 
     #[test]
     fn a_trusted_network_is_bound_by_the_total_alone() {
         let admission = admission();
         let permits: Vec<_> = (0..4)
-            .map(|_| admission.connection(ip("127.0.0.1")).unwrap())
+            .map(|_| connection(&admission, ip("127.0.0.1")).unwrap())
             .collect();
-        assert_eq!(admission.connection(ip("127.0.0.1")).unwrap_err(), Refusal::Total);
+        assert_eq!(
+            connection(&admission, ip("127.0.0.1")).unwrap_err(),
+            Refusal::Total
+        );
         drop(permits);
         assert_eq!(admission.connections(), 0);
         assert!(admission.counts.lock().addresses.is_empty());
+    }
+
+    #[test]
+    fn a_connection_whose_address_is_not_known_yet_is_one_of_all() {
+        let admission = admission();
+        let places: Vec<_> = (0..4).map(|_| admission.place().unwrap()).collect();
+        assert_eq!(admission.place().unwrap_err(), Refusal::Total);
+        let mut places = places.into_iter();
+        let mut of = |peer| places.next().unwrap().of(ip(peer));
+        let _permits = [of("192.0.2.1").unwrap(), of("192.0.2.1").unwrap()];
+        assert_eq!(of("192.0.2.1").unwrap_err(), Refusal::Address);
+        assert_eq!(admission.connections(), 3, "the place was given back");
+        assert!(of("192.0.2.2").is_ok());
     }
 
     #[test]

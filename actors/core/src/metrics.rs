@@ -31,6 +31,13 @@ pub struct LimitLabels {
     pub limit: &'static str,
 }
 
+/// What came of a connection from a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProxyLabels {
+    /// `proxied`, `local` (the proxy speaks for itself), `missing` (what came is no header), `late` or `gone`.
+    pub result: &'static str,
+}
+
 /// What was done to the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StoreLabels {
@@ -75,6 +82,8 @@ pub struct Metrics {
     pub commands: Family<CommandLabels, Counter>,
     /// Limits reached.
     pub limits: Family<LimitLabels, Counter>,
+    /// Headers of the PROXY protocol, by what came of them.
+    pub proxy_headers: Family<ProxyLabels, Counter>,
     /// Store calls, seconds.
     pub store: Family<StoreLabels, Histogram, fn() -> Histogram>,
     /// Deliveries by outcome, one for each recipient.
@@ -135,6 +144,7 @@ impl Metrics {
         let metrics = Self {
             commands: Family::default(),
             limits: Family::default(),
+            proxy_headers: Family::default(),
             store: Family::new_with_constructor(durations),
             deliveries: Family::default(),
             log_ins: Family::default(),
@@ -168,6 +178,11 @@ impl Metrics {
             "limits_reached",
             "Times that a named limit was reached",
             metrics.limits.clone(),
+        );
+        registry.register(
+            "proxy_headers",
+            "Connections from net.proxy_networks, by what came of their header",
+            metrics.proxy_headers.clone(),
         );
         registry.register(
             "store_seconds",
@@ -310,6 +325,11 @@ impl Metrics {
     /// Counts a limit that was reached.
     pub fn limit(&self, limit: &'static str) {
         self.limits.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// Counts what came of a proxy's header.
+    pub(crate) fn proxy_header(&self, result: &'static str) {
+        self.proxy_headers.get_or_create(&ProxyLabels { result }).inc();
     }
 
     /// Counts a store call that has `begun` then.

@@ -1,7 +1,7 @@
 //! A client of lines, in clear or under TLS, and what is asked of a node by command.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
@@ -21,6 +21,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A conversation in lines.
 pub(crate) struct Talk<S: Read + Write>(BufReader<S>);
+
+impl Talk<TcpStream> {
+    /// In clear.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+}
 
 impl<S: Read + Write> Talk<S> {
     /// Sends octets as they are.

@@ -1,4 +1,5 @@
-//! The edge of a node's connections, over real sockets: certificates that change while it runs.
+//! The edge of a node's connections, over real sockets: certificates that change while it runs, and clients
+//! behind a proxy.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![allow(
@@ -7,4 +8,5 @@
 )]
 
 mod kit;
+mod proxy;
 mod tls;

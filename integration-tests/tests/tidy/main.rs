@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "actix", "fjall", "redis"],
     ),
     ("mailhorn-events", &[], &["tokio", "actix", "fjall", "redis"]),
+    ("mailhorn-proxy", &[], &["tokio", "actix", "fjall", "redis"]),
     (
         "mailhorn-ports",
         &["mailhorn-events"],
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
             "mailhorn-pop3",
             "mailhorn-smtp",
             "mailhorn-events",
+            "mailhorn-proxy",
             "mailhorn-ports",
         ],
         &["fjall", "redis"],

@@ -263,6 +263,13 @@ section!(
         user_timeout: Duration = "60s", "10s" to "90s";
         /// How long a client that is there may take none of what is sent to it, before its connection is closed.
         write_timeout: Duration = "5m", "10s" to "1h";
+        /// Networks of proxies (haproxy, a load balancer) that say by the PROXY protocol, version 1 or 2, for whom they
+        /// speak. From there a header is required on every listener for mail, before TLS; a connection without one is
+        /// closed. Whom it names is the client everywhere: in limits, log and Received fields. From elsewhere no header is
+        /// read, so that nobody can pass for somebody else. An empty list: there are no proxies.
+        proxy_networks: Vec<IpNet> = "";
+        /// How long the header may take.
+        proxy_timeout: Duration = "5s", "100ms" to "1m";
         /// How many connections the system may keep waiting for the node to take them.
         backlog: u32 = "1024", "1" to "65535";
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use anyhow::Context as _;
-use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, KeepAlive, Service, StartSession};
+use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, KeepAlive, Proxies, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::AllowPlaintext;
 use mailhorn_core::drain::DrainWatch;
@@ -54,6 +54,10 @@ impl Parts {
                 .iter()
                 .map(|arbiter| Home::new(arbiter.handle()))
                 .collect(),
+            proxies: Arc::new(Proxies {
+                networks: settings.net.proxy_networks.clone(),
+                header_timeout: settings.net.proxy_timeout,
+            }),
             read_ahead: read_ahead::permits(),
             login_delay: LoginDelay::new(settings.pop3.login_delay, Arc::clone(&self.metrics)).map(Arc::new),
         };
@@ -144,6 +148,7 @@ struct Services<'a> {
     settings: &'a Settings,
     watch: DrainWatch,
     homes: Arc<[Home]>,
+    proxies: Arc<Proxies>,
     read_ahead: Arc<Semaphore>,
     login_delay: Option<Arc<LoginDelay>>,
 }
@@ -257,6 +262,7 @@ impl Services<'_> {
             name,
             limits,
             admission: admission.clone(),
+            proxies: Arc::clone(&self.proxies),
             start,
             refusal,
             homes: Arc::clone(&self.homes),

@@ -16,6 +16,7 @@ mod lines;
 mod node;
 mod pop3_body;
 mod pop3_session;
+mod proxy_header;
 mod sasl;
 mod smtp_command;
 mod smtp_data;
@@ -36,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("password_hash", node::password_hash),
     ("pop3_body", pop3_body::target),
     ("pop3_session", pop3_session::target),
+    ("proxy_header", proxy_header::target),
     ("sasl", sasl::target),
     #[cfg(feature = "node")]
     ("settings", node::settings),

@@ -7,6 +7,7 @@ mod chunking;
 mod limits;
 mod locks;
 mod pop3;
+mod proxied;
 mod quota;
 mod supervision;
 mod transfer;

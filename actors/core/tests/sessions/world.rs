@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Service, StartSession};
+use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Proxies, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::{AllowPlaintext, Argon2Cost, AuthOptions, Authenticator};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
@@ -45,6 +45,9 @@ pub(crate) struct Knobs {
     pub(crate) pop3_idle: Duration,
     pub(crate) append_deadline: Duration,
     pub(crate) connections_max: usize,
+    pub(crate) per_address_max: usize,
+    /// Who speaks for others.
+    pub(crate) proxies: Proxies,
     pub(crate) notes: bool,
     /// Limits of those for whom none are set; quotas are off without.
     pub(crate) quota: Option<QuotaOptions>,
@@ -64,6 +67,8 @@ impl Default for Knobs {
             pop3_idle: PATIENCE,
             append_deadline: PATIENCE,
             connections_max: 100,
+            per_address_max: 100,
+            proxies: Proxies::default(),
             notes: true,
             quota: None,
             reading: Reading::Cached,
@@ -81,6 +86,7 @@ pub(crate) struct World {
     pub(crate) ids: Ids,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) drain: Drain,
+    pub(crate) admission: Admission,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) quotas: Option<Arc<Quotas>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -170,13 +176,14 @@ impl World {
         let (drain, watch) = drain::drain();
         let admission = Admission::new(AdmissionLimits {
             connections_max: knobs.connections_max,
-            per_address_max: 100,
+            per_address_max: knobs.per_address_max,
             per_user_max: 3,
             trusted_networks: Vec::new(),
         });
         let services = Services {
             supervisor: &supervisor,
             watch: &watch,
+            proxies: Arc::new(knobs.proxies),
             metrics: &metrics,
             kinds: &kinds,
         };
@@ -268,6 +275,7 @@ impl World {
             ids,
             mailboxes,
             drain,
+            admission,
             clock,
             quotas,
             metrics,
@@ -387,6 +395,7 @@ async fn keep_locks(supervisor: &Addr<Supervisor>, locks: ClusterLocks, kinds: &
 struct Services<'a> {
     supervisor: &'a Addr<Supervisor>,
     watch: &'a DrainWatch,
+    proxies: Arc<Proxies>,
     metrics: &'a Arc<Metrics>,
     kinds: &'a Arc<Kinds>,
 }
@@ -406,6 +415,7 @@ impl Services<'_> {
             name,
             limits: ["max_connections", "max_connections_per_address"],
             admission: admission.clone(),
+            proxies: Arc::clone(&self.proxies),
             start,
             refusal: refusal.into(),
             homes: vec![Home::new(Arbiter::current())].into(),
@@ -444,7 +454,11 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.unwrap();
+        self.send_octets(text.as_bytes()).await;
+    }
+
+    pub(crate) async fn send_octets(&mut self, octets: &[u8]) {
+        self.stream.write_all(octets).await.unwrap();
     }
 
     /// Sends `text` over and over until the connection is closed.
