@@ -186,7 +186,7 @@ section!(
         /// Addresses to listen on; a client may turn to TLS there by STLS (RFC 2595). An empty list: no such
         /// listener.
         listen: Vec<SocketAddr> = "127.0.0.1:2110";
-        /// Addresses to listen on with TLS from the first octet (RFC 8314 §3.3). An empty list: no such listener.
+        /// Addresses to listen on with TLS from the first octet (RFC 8314 §3.1). An empty list: no such listener.
         listen_tls: Vec<SocketAddr> = "127.0.0.1:2995";
         /// How many sessions may have one maildrop open: `exclusive` is one, as RFC 1939 §4 has it, and the next is
         /// answered with `-ERR [IN-USE]`; `shared` is as many as `pop3.max_sessions_per_user`.
