@@ -1,5 +1,6 @@
 //! The store for many nodes, on Apache Cassandra.
 mod apply;
+mod bans;
 mod commit;
 mod content;
 mod directory;

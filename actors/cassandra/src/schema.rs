@@ -23,6 +23,7 @@ pub(crate) const VERSIONS: &[(i32, &str)] = &[
     (3, include_str!("schema/003_listening.cql")),
     (4, include_str!("schema/004_installation.cql")),
     (5, include_str!("schema/005_aliases.cql")),
+    (6, include_str!("schema/006_bans.cql")),
 ];
 
 /// How long whoever holds the lock may take; then another takes it.

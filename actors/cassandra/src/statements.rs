@@ -181,6 +181,12 @@ statements! {
     AddDomain: Conditional = "INSERT INTO domains (part, domain, alias_of) VALUES (0, ?, ?) IF NOT EXISTS";
     SetCatchAll: Conditional = "UPDATE domains SET catch_all = ?, catch_all_id = ? WHERE part = 0 AND domain = ? IF EXISTS";
     RemoveDomain: Conditional = "DELETE FROM domains WHERE part = 0 AND domain = ? IF EXISTS";
+
+    // Bans.
+    PutBan: Write = "INSERT INTO bans (part, network, reason, since, until, kept_until, node, stamp) VALUES (0, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+    BanAt: Read = "SELECT stamp FROM bans WHERE part = 0 AND network = ?";
+    LiftBan: Write = "DELETE FROM bans USING TIMESTAMP ? WHERE part = 0 AND network = ?";
+    Bans: Read = "SELECT network, reason, since, until, kept_until, node FROM bans WHERE part = 0 AND network > ? LIMIT ?";
 }
 
 #[cfg(test)]

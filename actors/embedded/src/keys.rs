@@ -1,5 +1,6 @@
 //! Keys. All rows share one keyspace; the first octet says which table a row is of.
 
+use ipnet::IpNet;
 use mailhorn_events::{AccountId, EventId, Generation, MailboxId, MessageId, Stamp};
 use mailhorn_ports::{GroupName, NoteKey, QuotaOwner};
 use uuid::Uuid;
@@ -10,6 +11,8 @@ use uuid::Uuid;
 pub(crate) enum Table {
     /// Address → account or alias.
     Names = b'a',
+    /// Network → from where nobody is served.
+    Bans = b'w',
     /// Group, event → a letter that was given up.
     Dead = b'b',
     /// Group, generation → how far the group is in that log.
@@ -82,6 +85,10 @@ pub(crate) fn alias_address(key: &[u8]) -> Option<&str> {
 
 pub(crate) fn domain(domain: &str) -> Vec<u8> {
     key(Table::Domains, &[domain.as_bytes()])
+}
+
+pub(crate) fn ban(network: IpNet) -> Vec<u8> {
+    key(Table::Bans, &[network.to_string().as_bytes()])
 }
 
 pub(crate) fn figure(mailbox: MailboxId) -> Vec<u8> {

@@ -18,6 +18,7 @@
 //!
 //! What is deliberately absent: decisions about mail, actors, a second writer.
 
+mod bans;
 mod commit;
 mod core;
 mod directory;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mailhorn_events::{AccountId, EventId, Generation, Position, QuotaLimits, Stamp};
-use mailhorn_ports::{Account, Alias, AppPassword, Credentials, Cursor, Letter, Name, ScramKeys, Target};
+use mailhorn_ports::{
+    Account, Alias, AppPassword, Ban, Credentials, Cursor, Letter, Name, ScramKeys, Target,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -140,6 +142,17 @@ pub(crate) struct DeadCount(pub(crate) u64);
 pub(crate) struct LimitsRow {
     messages: Option<u64>,
     octets: Option<u64>,
+}
+
+/// From where nobody is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BanRow {
+    network: String,
+    reason: String,
+    since: u64,
+    until: u64,
+    pub(crate) kept_until: u64,
+    node: String,
 }
 
 /// The threshold that was announced last, in percent.
@@ -276,6 +289,7 @@ impl Row for CursorRow {}
 impl Row for LetterRow {}
 impl Row for DeadCount {}
 impl Row for LimitsRow {}
+impl Row for BanRow {}
 impl Row for Threshold {}
 impl Row for Segment {}
 impl Row for Note {}
@@ -375,6 +389,35 @@ impl From<LetterRow> for Letter {
             since: Stamp(row.since),
             last: Stamp(row.last),
         }
+    }
+}
+
+impl From<&Ban> for BanRow {
+    fn from(ban: &Ban) -> Self {
+        Self {
+            network: ban.network.to_string(),
+            reason: ban.reason.clone(),
+            since: ban.since.0,
+            until: ban.until.0,
+            kept_until: ban.kept_until.0,
+            node: ban.node.clone(),
+        }
+    }
+}
+
+impl TryFrom<BanRow> for Ban {
+    type Error = Fault;
+
+    fn try_from(row: BanRow) -> Result<Self, Fault> {
+        let network = row.network.parse();
+        Ok(Self {
+            network: network.map_err(|_| Fault::Damaged(format!("a ban is of {:?}", row.network)))?,
+            reason: row.reason,
+            since: Stamp(row.since),
+            until: Stamp(row.until),
+            kept_until: Stamp(row.kept_until),
+            node: row.node,
+        })
     }
 }
 

@@ -73,9 +73,20 @@ mod quota_store {
     });
 }
 
+mod ban_store {
+    use crate::common::Place;
+    use mailhorn_ports::contract::Reopen;
+
+    mailhorn_ports::ban_store_contract!({
+        let place = Place::default();
+        (place.open(), place)
+    });
+}
+
 mod reopen {
     use crate::common::Place;
 
     mailhorn_ports::reopen_contract!((Place::default(), ()));
     mailhorn_ports::listening_reopen_contract!((Place::default(), ()));
+    mailhorn_ports::bans_reopen_contract!((Place::default(), ()));
 }

@@ -14,6 +14,7 @@
     reason = "a clause is a test: it fails where the store does"
 )]
 
+pub mod bans;
 pub mod dead_letters;
 pub mod directory;
 pub mod groups;
@@ -230,6 +231,20 @@ macro_rules! quota_store_contract {
     };
 }
 
+/// Stamps the clauses of [`BanStore`](crate::BanStore).
+#[macro_export]
+macro_rules! ban_store_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; bans;
+            a_ban_is_listed_as_it_was_put
+            a_ban_replaces_the_one_before
+            a_ban_that_was_lifted_is_gone
+            a_ban_is_remembered_for_its_time
+            a_listing_is_bounded
+        );
+    };
+}
+
 /// Stamps the clauses of [`Membership`](crate::Membership) for a backend that is a [`MailStore`](crate::MailStore) and a
 /// [`Directory`](crate::Directory) too. What the backend's lease says must hold in all of them.
 #[macro_export]
@@ -280,6 +295,14 @@ macro_rules! listening_reopen_contract {
             a_crash_takes_a_cursor_back_and_makes_no_gap
             quotas_outlive_a_crash
         );
+    };
+}
+
+/// Stamps the clause of durability for bans in such a store.
+#[macro_export]
+macro_rules! bans_reopen_contract {
+    ($setup:expr) => {
+        $crate::contract_clauses!($setup; reopen; bans_outlive_a_crash);
     };
 }
 

@@ -6,12 +6,14 @@
 //! - [`Membership`], [`Registry`], [`Transport`] and [`MaildropLocks`]: what nodes need of each other.
 //! - [`Writer`]: makes a change, for whoever is no session.
 //! - [`QuotaStore`]: what users and domains may hold.
+//! - [`BanStore`]: from where nobody is served for a while.
 //! - [`Clock`], [`Uptime`], [`Random`] and [`Ids`]: time, randomness and names are handed in.
 //!
 //! With the feature `testkit` there are the in-memory doubles (`memory`) and the contract suites (`contract`).
 //!
 //! What is deliberately absent: drivers, actors, transactions over chosen keys (Cassandra has none).
 
+pub mod bans;
 pub mod clock;
 pub mod cluster;
 pub mod directory;
@@ -26,6 +28,7 @@ pub mod contract;
 #[cfg(feature = "testkit")]
 pub mod memory;
 
+pub use bans::{Ban, BanStore};
 pub use clock::{Clock, Ids, Random, Uptime};
 pub use cluster::{
     Epoch, Forever, Held, Lease, LockToken, MaildropLocks, MemberRow, Membership, REGISTRATION_LEASE,

@@ -3,6 +3,7 @@
 //!
 //! All is deterministic: no thread, no time but tokio's, no hash order.
 
+mod bans;
 mod cluster;
 mod directory;
 mod groups;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use mailhorn_events::{
     AccountId, EventId, Generation, MailboxId, MessageId, Position, QuotaLimits, Record, Stamp,
 };
@@ -23,6 +25,7 @@ use tokio::time::Instant;
 
 pub use cluster::{MemoryLocks, MemoryRegistry, MemoryTransport, Weather};
 
+use crate::bans::Ban;
 use crate::clock::{Clock, Random, Uptime};
 use crate::cluster::MemberRow;
 use crate::directory::{Account, LocalDomain, Name};
@@ -50,6 +53,7 @@ struct State {
     messages: BTreeMap<MessageId, Message>,
     view: BTreeMap<(MailboxId, MessageId), (ViewRow, Bytes)>,
     notes: BTreeMap<NoteKey, Stamp>,
+    bans: BTreeMap<IpNet, Ban>,
     /// What was said of notes, in order.
     notes_kept: Vec<NoteKey>,
     notes_forgotten: Vec<NoteKey>,

@@ -36,6 +36,11 @@ mod quota_store {
     mailhorn_ports::quota_store_contract!((MemoryStore::new(), ()));
 }
 
+mod ban_store {
+    use super::MemoryStore;
+    mailhorn_ports::ban_store_contract!((MemoryStore::new(), ()));
+}
+
 /// Each double is a place of itself.
 struct Double<T>(T);
 

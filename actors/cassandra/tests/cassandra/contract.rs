@@ -15,3 +15,7 @@ mod groups {
 mod quota {
     mailhorn_ports::quota_store_contract!(crate::support::empty().await);
 }
+
+mod bans {
+    mailhorn_ports::ban_store_contract!(crate::support::empty().await);
+}

@@ -4,6 +4,7 @@ use mailhorn_events::{Happening, QuotaLimits, Stamp};
 
 use super::quota::announced;
 use super::{World, group};
+use crate::bans::{Ban, BanStore};
 use crate::directory::Directory;
 use crate::groups::{Cursor, GroupStore, KnownGroup};
 use crate::quota::{QuotaOwner, QuotaStore};
@@ -268,4 +269,21 @@ pub async fn quotas_outlive_a_crash<R: Reopen<Store: QuotaStore>>(place: &R) {
         assert_eq!(store.quota_limits(owner).await.unwrap(), limits);
         assert_eq!(announced(&store, owner).await, 90);
     }
+}
+
+/// Bans are kept as they were made.
+pub async fn bans_outlive_a_crash<R: Reopen<Store: BanStore>>(place: &R) {
+    let store = place.open();
+    let ban = Ban {
+        network: "192.0.2.7/32".parse().unwrap(),
+        reason: "failed log-ins".into(),
+        since: Stamp(1),
+        until: Stamp(3),
+        kept_until: Stamp(5),
+        node: "mail-1".into(),
+    };
+    store.put_ban(&ban).await.unwrap();
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.bans(Stamp(2), 9).await.unwrap(), [ban]);
 }
