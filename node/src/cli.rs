@@ -74,6 +74,9 @@ pub enum Command {
     /// Certificates
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Addresses that are not served for a while
+    #[command(subcommand)]
+    Bans(BansCommand),
     /// Settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -373,6 +376,33 @@ pub enum TlsCommand {
     },
 }
 
+/// Bans.
+#[derive(Debug, Subcommand)]
+pub enum BansCommand {
+    /// List the bans in force; the node must run
+    List {
+        /// How.
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Ban an address or a network; the node must run
+    Add {
+        /// The address (of IPv6 its /64), or a network such as 192.0.2.0/24
+        network: String,
+        /// For how long, such as 2h, in place of the setting bans.time; 365d at most
+        #[arg(long, value_name = "TIME")]
+        time: Option<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Lift a ban; the node must run
+    Lift {
+        /// The address or the network, as it is listed
+        network: String,
+    },
+}
+
 /// Whose events are shown.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
@@ -494,6 +524,10 @@ mod tests {
             "cluster status --json",
             "cluster probe --json",
             "tls reload --json",
+            "bans list --json",
+            "bans add 192.0.2.7",
+            "bans add 192.0.2.0/24 --time 2h --reason why",
+            "bans lift 192.0.2.7",
             "config default",
             "config check",
             "config show",

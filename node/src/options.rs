@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use mailhorn_core::auth::{Argon2Cost, AuthOptions, FailureLimits, ScramOffer};
+use mailhorn_core::bans::{BanLimits, BanOptions};
 use mailhorn_core::events::FeedOptions;
 use mailhorn_core::quota::QuotaOptions;
 use mailhorn_core::recipients::RecipientOptions;
@@ -67,6 +68,26 @@ impl Settings {
                 entries_max: NonZeroUsize::new(count(auth.failure_entries)).unwrap_or(NonZeroUsize::MIN),
             },
             ..AuthOptions::default()
+        }
+    }
+
+    /// Of bans.
+    #[must_use]
+    pub fn ban_options(&self) -> BanOptions {
+        let bans = &self.bans;
+        let spared = self.auth.trusted_networks.iter().chain(&self.net.proxy_networks);
+        BanOptions {
+            limits: BanLimits {
+                failed_log_ins_max: bans.after_failed_log_ins,
+                abuses_max: bans.after_abuse,
+                within: bans.within,
+                time: bans.time,
+                time_max: bans.time_max,
+                entries_max: NonZeroUsize::new(count(bans.max_entries)).unwrap_or(NonZeroUsize::MIN),
+            },
+            spared: spared.copied().collect(),
+            refresh: bans.refresh,
+            node: self.node.name.as_str().to_owned(),
         }
     }
 

@@ -21,6 +21,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::time::Instant;
 
 use crate::admission::{Admission, ConnectionPermit, Place, Refusal};
+use crate::bans::Bans;
 use crate::drain::DrainWatch;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
@@ -137,6 +138,10 @@ pub struct Service {
     pub admission: Admission,
     /// Who speaks for others, and says for whom before anything else.
     pub proxies: Arc<Proxies>,
+    /// Who is not served.
+    pub bans: Bans,
+    /// What is said to those; empty under TLS.
+    pub ban_notice: Arc<[u8]>,
     /// Begins a session.
     pub start: StartSession,
     /// What a connection is told that may not come in; empty under TLS, where nothing can be said yet.
@@ -250,6 +255,10 @@ impl Front {
 
     /// Goes on with a connection whose client is known.
     fn admit(&self, stream: tokio::net::TcpStream, peer: SocketAddr, place: Place) {
+        if self.service.bans.refuse(peer.ip()) {
+            tracing::debug!(%peer, service = self.service.name, "a connection from a banned address was closed");
+            return say(&stream, &self.service.ban_notice);
+        }
         match place.of(peer.ip()) {
             Ok(permit) => self.start(stream, peer, permit),
             Err(refusal) => self.refuse(&stream, peer, refusal),
@@ -296,8 +305,7 @@ impl Front {
         let limit = if refusal == Refusal::Total { total } else { address };
         self.metrics.limit(limit);
         tracing::info!(%peer, limit, service = self.service.name, "a connection was refused");
-        // A fresh socket takes one line without blocking; if it doesn't, the client sees the end instead.
-        drop(stream.try_write(&self.service.refusal));
+        say(stream, &self.service.refusal);
     }
 
     async fn failed(&self, error: &io::Error) {
@@ -312,4 +320,9 @@ impl Front {
         tracing::warn!(%error, service = self.service.name, "no connection can be accepted now");
         tokio::time::sleep(EXHAUSTED_PAUSE).await;
     }
+}
+
+/// A fresh socket takes one line without blocking; if it doesn't, the client sees the end instead.
+fn say(stream: &tokio::net::TcpStream, line: &[u8]) {
+    drop(stream.try_write(line));
 }

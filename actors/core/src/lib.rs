@@ -6,6 +6,8 @@
 pub mod acceptor;
 pub mod admission;
 pub mod auth;
+pub mod bans;
+mod counts;
 pub mod delivery;
 pub mod drain;
 pub mod events;

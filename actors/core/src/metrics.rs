@@ -84,6 +84,12 @@ pub struct Metrics {
     pub limits: Family<LimitLabels, Counter>,
     /// Headers of the PROXY protocol, by what came of them.
     pub proxy_headers: Family<ProxyLabels, Counter>,
+    /// Bans in force that this node knows.
+    pub bans: Gauge,
+    /// Bans made here.
+    pub bans_made: Counter,
+    /// Connections that were not served, for their address is banned.
+    pub connections_banned: Counter,
     /// Store calls, seconds.
     pub store: Family<StoreLabels, Histogram, fn() -> Histogram>,
     /// Deliveries by outcome, one for each recipient.
@@ -145,6 +151,9 @@ impl Metrics {
             commands: Family::default(),
             limits: Family::default(),
             proxy_headers: Family::default(),
+            bans: Gauge::default(),
+            bans_made: Counter::default(),
+            connections_banned: Counter::default(),
             store: Family::new_with_constructor(durations),
             deliveries: Family::default(),
             log_ins: Family::default(),
@@ -225,6 +234,7 @@ impl Metrics {
             "1 while the log takes changes",
             metrics.log_open.clone(),
         );
+        metrics.register_bans(&mut registry);
         metrics.register_listeners(&mut registry);
         metrics.register_locks(&mut registry);
         metrics.register_membership(&mut registry);
@@ -247,6 +257,16 @@ impl Metrics {
             "leases_lost",
             "Times that this process lost the lease on its log",
             self.leases_lost.clone(),
+        );
+    }
+
+    fn register_bans(&self, registry: &mut Registry) {
+        registry.register("bans", "Bans in force that this node knows", self.bans.clone());
+        registry.register("bans_made", "Bans made by this node", self.bans_made.clone());
+        registry.register(
+            "connections_banned",
+            "Connections that were not served, for their address is banned",
+            self.connections_banned.clone(),
         );
     }
 

@@ -165,6 +165,8 @@ pub struct Kinds {
     pub exchange: Arc<Kind>,
     /// What renews maildrop locks between nodes.
     pub lock_keeper: Arc<Kind>,
+    /// What writes bans down and reads those of other nodes.
+    pub ban_keeper: Arc<Kind>,
     /// What says that this process lives, and sees who else does.
     pub membership: Arc<Kind>,
     /// The supervisor.
@@ -185,6 +187,7 @@ impl Default for Kinds {
             key_listener: Kind::new("key_listener", &numbers),
             exchange: Kind::new("exchange", &numbers),
             lock_keeper: Kind::new("lock_keeper", &numbers),
+            ban_keeper: Kind::new("ban_keeper", &numbers),
             membership: Kind::new("membership", &numbers),
             supervisor: Kind::new("supervisor", &numbers),
         }
@@ -203,6 +206,7 @@ impl Kinds {
             &self.key_listener,
             &self.exchange,
             &self.lock_keeper,
+            &self.ban_keeper,
             &self.membership,
             &self.pop3,
             &self.smtp,

@@ -28,6 +28,7 @@ use self::answers::Body;
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::{Admission, ConnectionPermit, UserPermit};
 use crate::auth::{AllowPlaintext, Authenticator, ScramUnderway};
+use crate::bans::Bans;
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::mailbox::{Listing, LockMode, Mailboxes, MaildropLock};
@@ -86,6 +87,8 @@ pub struct Pop3Deps {
     pub login_delay: Option<Arc<LoginDelay>>,
     /// Who may come in.
     pub admission: Admission,
+    /// Who is not served.
+    pub bans: Bans,
     /// Time and names.
     pub ids: Ids,
     /// The node's end.
@@ -144,6 +147,14 @@ impl Actor for Pop3Session {
 pub fn refusal() -> Vec<u8> {
     let mut octets = Vec::new();
     StatusLine::too_many_connections().encode_into(&mut octets);
+    octets
+}
+
+/// What is told to a connection whose address is banned.
+#[must_use]
+pub fn ban_notice() -> Vec<u8> {
+    let mut octets = Vec::new();
+    StatusLine::banned().encode_into(&mut octets);
     octets
 }
 
@@ -234,6 +245,10 @@ impl Conversation {
 
     async fn run(mut self: Box<Self>, implicit_tls: bool) {
         let ended = self.talk(implicit_tls).await;
+        if self.session.is_abused() {
+            self.deps.metrics.limit("pop3.bad_commands");
+            self.deps.bans.abused(self.connection.peer());
+        }
         if let Err(error) = &ended {
             tracing::debug!(session = self.alive.number(), peer = %self.connection.peer(), %error, "POP3 connection lost");
         }

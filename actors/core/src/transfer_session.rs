@@ -25,10 +25,11 @@ use tokio::time::Instant;
 
 use self::content::Receiving;
 use self::log_in::LogIn;
-pub use self::replies::refusal;
+pub use self::replies::{ban_notice, refusal};
 use crate::acceptor::{Accepted, Seat};
 use crate::admission::ConnectionPermit;
 use crate::auth::{AllowPlaintext, Authenticator};
+use crate::bans::Bans;
 use crate::delivery::Notes;
 use crate::drain::DrainWatch;
 use crate::log::LogHandle;
@@ -76,6 +77,8 @@ pub struct TransferDeps {
     pub store: Arc<dyn MailStore>,
     /// Passwords.
     pub auth: Arc<Authenticator>,
+    /// Who is not served.
+    pub bans: Bans,
     /// Whose an address is.
     pub recipients: Recipients,
     /// Whether mail fits; `None` where quotas are switched off.

@@ -1,5 +1,5 @@
 //! The edge of a node's connections, over real sockets: certificates that change while it runs, and clients
-//! behind a proxy.
+//! behind a proxy, and addresses that are not served any more.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![allow(
@@ -7,6 +7,7 @@
     reason = "processes live in real time, and there is no clock to hand in"
 )]
 
+mod bans;
 mod kit;
 mod proxy;
 mod tls;

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod api;
+mod bans;
 mod cluster;
 mod events;
 mod feed;
@@ -28,6 +29,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpServer, ResponseError, web};
 use anyhow::Context;
 use async_trait::async_trait;
+use mailhorn_core::bans::Bans;
 use mailhorn_core::drain::DrainWatch;
 use mailhorn_core::events::FeedHub;
 use parking_lot::Mutex;
@@ -107,6 +109,8 @@ pub struct AdminParts {
     pub feed: FeedHub,
     /// The certificates.
     pub tls: Tls,
+    /// Who is not served.
+    pub bans: Bans,
     /// What `/metrics` shows.
     pub registry: Arc<Registry>,
     /// What `/actors` shows.
@@ -177,6 +181,7 @@ fn routes(config: &mut web::ServiceConfig, parts: AdminParts, token: Token) {
                 .configure(feed::routes)
                 .configure(quota::routes)
                 .configure(tls::routes)
+                .configure(bans::routes)
                 .configure(health::routes),
         )
         .default_service(web::to(api::no_such_resource));

@@ -45,6 +45,7 @@ fn parts(world: &World, data_dir: &Path) -> AdminParts {
         events: world.events(),
         cluster: world.cluster(),
         feed: world.feed.clone(),
+        bans: world.bans(&settings),
         tls: Tls::load(&settings, Arc::new(SystemClock)).unwrap(),
         registry: Arc::new(registry),
         actors: Arc::new(NoActors),
@@ -175,6 +176,35 @@ async fn certificates_are_read_again_when_asked_and_what_is_wrong_with_them_degr
         .find(|component| component["name"] == "tls")
         .unwrap();
     assert_eq!(tls["cause"], reloaded["problems"][0]);
+}
+
+#[actix_web::test]
+async fn bans_are_made_listed_and_lifted() {
+    let server = Dialogue::new().await;
+    let (post, get, delete) = (Method::POST, Method::GET, Method::DELETE);
+    let new = json!({ "network": "192.0.2.7", "time": "2h", "reason": "by hand" });
+    let (status, made) = server.api(post.clone(), "/bans", Some(new)).await;
+    assert_eq!(
+        (status, &made["network"], &made["reason"], &made["node"]),
+        (201, &json!("192.0.2.7/32"), &json!("by hand"), &json!("mailhorn"))
+    );
+    assert_eq!(server.api(get.clone(), "/bans", None).await, (200, json!([made])));
+    for (wrong, status) in [
+        (json!({ "network": "mail.example.org" }), 400),
+        (json!({ "network": "127.0.0.1" }), 400),
+        (json!({ "network": "192.0.2.8", "time": "soon" }), 400),
+        (json!({ "network": "192.0.2.8", "time": "366d" }), 400),
+        (json!({ "network": "192.0.2.8", "reason": "two\nlines" }), 400),
+    ] {
+        let (told, body) = server.api(post.clone(), "/bans", Some(wrong.clone())).await;
+        assert_eq!(told, status, "{wrong}: {body}");
+    }
+    assert_eq!(server.api(delete.clone(), "/bans/192.0.2.8", None).await.0, 404);
+    assert_eq!(
+        server.api(delete, "/bans/192.0.2.7%2F32", None).await,
+        (204, Value::Null)
+    );
+    assert_eq!(server.api(get, "/bans", None).await, (200, json!([])));
 }
 
 #[actix_web::test]

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod addresses;
+mod bans;
 mod cluster;
 mod config;
 mod dead_letters;
@@ -47,6 +48,7 @@ fn run_command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Events(command) => events::events(command, &sources.load()?),
         Command::Cluster(command) => cluster::cluster(command, &sources.load()?),
         Command::Tls(command) => tls::tls(command, &sources.load()?),
+        Command::Bans(command) => bans::bans(command, &sources.load()?),
         Command::Config(command) => config::config(command, &sources),
         Command::Salvage => salvage(&sources.load()?),
     }

@@ -3,6 +3,7 @@
 //!
 //! Names are taken as people write them and made canonical here.
 
+pub mod bans;
 pub mod cluster;
 pub mod listening;
 pub mod offline;

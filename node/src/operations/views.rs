@@ -53,6 +53,33 @@ impl From<&Account> for User {
     }
 }
 
+/// From where nobody is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The network.
+    pub network: String,
+    /// Why.
+    pub reason: String,
+    /// From when on (RFC 3339).
+    pub since: String,
+    /// Until when (RFC 3339).
+    pub until: String,
+    /// The node that made it.
+    pub node: String,
+}
+
+impl From<&mailhorn_ports::Ban> for Ban {
+    fn from(ban: &mailhorn_ports::Ban) -> Self {
+        Self {
+            network: ban.network.to_string(),
+            reason: ban.reason.clone(),
+            since: time(ban.since),
+            until: time(ban.until),
+            node: ban.node.clone(),
+        }
+    }
+}
+
 /// An account that was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {

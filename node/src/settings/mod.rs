@@ -18,8 +18,8 @@ pub use table::Entry;
 pub use value::{Lock, LogFormat, Plaintext, Scram, Threads};
 
 use sections::{
-    Admin, Auth, Cassandra, Events, Feed, Lmtp, Log, Mailbox, Net, Node, OperationLog, Pop3, Quota, Redis,
-    Smtp, Store, Tls, Webhook,
+    Admin, Auth, Bans, Cassandra, Events, Feed, Lmtp, Log, Mailbox, Net, Node, OperationLog, Pop3, Quota,
+    Redis, Smtp, Store, Tls, Webhook,
 };
 use table::settings;
 
@@ -42,6 +42,8 @@ settings!(
     tls: Tls,
     /// `[auth]`
     auth: Auth,
+    /// `[bans]`
+    bans: Bans,
     /// `[net]`
     net: Net,
     /// `[mailbox]`

@@ -316,6 +316,33 @@ section!(
 );
 
 section!(
+    /// An address (IPv4, or an IPv6 /64) that keeps failing to log in, or whose sessions say what makes no sense, is not
+    /// served for a while: its connections are closed at once, on all nodes of a cluster. `auth.trusted_networks` and
+    /// `net.proxy_networks` are never banned. `mailhorn bans` lists, adds and lifts bans.
+    Bans {
+        /// Whether there are bans.
+        enabled: bool = "true";
+        /// After how many failed log-ins an address is banned. Many users may stand behind one: a branch office belongs to
+        /// `auth.trusted_networks`, or wants a larger number here.
+        after_failed_log_ins: u32 = "20", "1" to "100000";
+        /// After how many sessions an address is banned that ended because of too many bad commands, without a log-in.
+        after_abuse: u32 = "5", "1" to "100000";
+        /// How long that counts, from the first time on.
+        within: Duration = "10m", "1m" to "24h";
+        /// How long an address is banned. The next time it is twice as long, and so on up to `bans.time_max`, while the ban
+        /// before is remembered, which is for `bans.time_max`.
+        time: Duration = "1h", "1m" to "30d";
+        /// The longest ban.
+        time_max: Duration = "1d", "1m" to "30d";
+        /// How many bans are known; past that those that end first are forgotten. Of as many addresses is counted what
+        /// leads to a ban.
+        max_entries: u32 = "10000", "100" to "100000";
+        /// After how much time a ban that another node made or lifted is known here.
+        refresh: Duration = "10s", "1s" to "10m";
+    }
+);
+
+section!(
     /// Mailboxes in use.
     Mailbox {
         /// After how much idle time what is held in memory of a mailbox is given up.

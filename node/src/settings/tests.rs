@@ -260,6 +260,8 @@ fn combinations_that_cannot_work_are_refused_by_the_setting_to_change() {
         }),
         ["tls.suites"]
     );
+    let longer = Duration::from_secs(2 * 86_400);
+    assert_eq!(complaint(|s| s.bans.time = longer), ["bans.time_max"]);
     let often = Duration::from_millis(999);
     assert_eq!(complaint(|s| s.tls.check_every = often), ["tls.check_every"]);
     assert_eq!(

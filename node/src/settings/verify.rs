@@ -177,6 +177,10 @@ impl Settings {
     }
 
     fn verify_times(&self, problems: &mut Vec<Problem>) {
+        if self.bans.time_max < self.bans.time {
+            let why = "it is shorter than bans.time; set it to at least as much";
+            problems.push(combination("bans.time_max", self.bans.time_max.to_toml(), why));
+        }
         let net = &self.net;
         let probed = net.keepalive_interval.saturating_mul(net.keepalive_probes);
         let found_out = net.keepalive_idle.saturating_add(probed);

@@ -1,5 +1,6 @@
 //! How settings become a node: the store, the log, the actors, the sockets; and how they end in the other order.
 
+mod bans;
 mod cluster;
 mod events;
 mod kinds_view;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use anyhow::Context as _;
 use mailhorn_core::auth::Authenticator;
+use mailhorn_core::bans::Bans;
 use mailhorn_core::drain::{self, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, Log, LogDeps, LogHandle, LogOptions};
@@ -167,6 +169,7 @@ async fn run_on(
         pop3: listeners.pop3,
         pop3_tls: listeners.pop3_tls,
     };
+    parts.start_bans(&supervisor, &watch).await?;
     let (admissions, arbiters) = parts.start_services(&settings, &supervisor, &watch, mail).await?;
     readiness.set(State::Ready);
     let life = Life {
@@ -200,6 +203,7 @@ struct Parts {
     quota: Arc<dyn QuotaStore>,
     /// Asked before mail is taken; `None` where quotas are switched off.
     quotas: Option<Arc<Quotas>>,
+    bans: Bans,
     directory: Arc<dyn Directory>,
     lease: Arc<dyn Lease>,
     /// `None`: the node is alone with its store.
@@ -226,6 +230,7 @@ impl Parts {
             mail: store,
             groups,
             quota,
+            bans,
             directory,
             secret,
             lease,
@@ -243,12 +248,14 @@ impl Parts {
             .quota
             .enabled
             .then(|| Quotas::new(settings.quota_options(), Arc::clone(&quota)));
+        let bans = bans::bans(settings, bans, &ids, &metrics);
         let auth = Authenticator::new(
             settings.auth_options(),
             Arc::clone(&directory),
             ids.clone(),
             secret,
-        )?;
+        )?
+        .with_bans(bans.clone());
         let idle = settings.mailbox.passivate_after;
         let cluster = shared
             .map(|shared| Cluster::new(settings, shared, &ids, &metrics))
@@ -289,6 +296,7 @@ impl Parts {
             groups,
             quota,
             quotas: quotas.map(Arc::new),
+            bans,
             directory,
             lease,
             cluster,
@@ -400,6 +408,7 @@ impl Parts {
             events,
             feed: listening.feed.clone(),
             tls: self.tls.clone(),
+            bans: self.bans.clone(),
             registry: Arc::clone(&self.registry),
             actors: Arc::new(KindsView(Arc::clone(&self.kinds))),
             readiness: readiness.clone(),

@@ -186,10 +186,12 @@ impl Services<'_> {
                 &self.parts.kinds.lmtp,
             ),
         };
-        // Before a handshake nothing can be said.
-        let refusal = match security {
-            Security::Plain => transfer_session::refusal(&session),
-            Security::Tls => Vec::new(),
+        let lines = match security {
+            Security::Plain => Lines {
+                refusal: transfer_session::refusal(&session),
+                ban_notice: transfer_session::ban_notice(&session),
+            },
+            Security::Tls => Lines::default(),
         };
         let deps = Arc::new(TransferDeps {
             options: TransferOptions {
@@ -204,6 +206,7 @@ impl Services<'_> {
             },
             tls,
             auth: Arc::clone(&self.parts.auth),
+            bans: self.parts.bans.clone(),
             store: Arc::clone(&self.parts.store),
             recipients: self.parts.recipients(settings),
             quotas: self.parts.quotas.clone(),
@@ -216,7 +219,7 @@ impl Services<'_> {
         let start: StartSession = Arc::new(move |accepted: Accepted| {
             TransferSession::new(accepted, Arc::clone(&deps), security).start();
         });
-        self.service(name, limits, admission, start, refusal.into())
+        self.service(name, limits, admission, start, lines)
     }
 
     fn pop3(&self, implicit_tls: bool, address: SocketAddr, admission: &Admission) -> Service {
@@ -231,6 +234,7 @@ impl Services<'_> {
             read_ahead: Arc::clone(&self.read_ahead),
             login_delay: self.login_delay.clone(),
             admission: admission.clone(),
+            bans: self.parts.bans.clone(),
             ids: self.parts.ids.clone(),
             drain: self.watch.clone(),
             metrics: Arc::clone(&self.parts.metrics),
@@ -239,15 +243,17 @@ impl Services<'_> {
         let start: StartSession = Arc::new(move |accepted: Accepted| {
             Pop3Session::new(accepted, Arc::clone(&deps), implicit_tls).start();
         });
-        // Before a handshake nothing can be said.
-        let refusal = if implicit_tls {
-            Vec::new()
+        let lines = if implicit_tls {
+            Lines::default()
         } else {
-            pop3_session::refusal()
+            Lines {
+                refusal: pop3_session::refusal(),
+                ban_notice: pop3_session::ban_notice(),
+            }
         };
         let name = if implicit_tls { "pop3s" } else { "pop3" };
         let limits = ["pop3.max_connections", "pop3.max_connections_per_address"];
-        self.service(name, limits, admission, start, refusal.into())
+        self.service(name, limits, admission, start, lines)
     }
 
     fn service(
@@ -256,18 +262,27 @@ impl Services<'_> {
         limits: [&'static str; 2],
         admission: &Admission,
         start: StartSession,
-        refusal: Arc<[u8]>,
+        lines: Lines,
     ) -> Service {
         Service {
             name,
             limits,
             admission: admission.clone(),
             proxies: Arc::clone(&self.proxies),
+            bans: self.parts.bans.clone(),
+            ban_notice: lines.ban_notice.into(),
             start,
-            refusal,
+            refusal: lines.refusal.into(),
             homes: Arc::clone(&self.homes),
         }
     }
+}
+
+/// What is said to those who may not come in. Nothing under TLS: before a handshake nothing can be said.
+#[derive(Default)]
+struct Lines {
+    refusal: Vec<u8>,
+    ban_notice: Vec<u8>,
 }
 
 fn admission(settings: &Settings, connections_max: u32, per_address_max: u32) -> Admission {

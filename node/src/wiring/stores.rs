@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use mailhorn_cassandra::{CassandraStore, Login, Options, Surroundings, Tls};
 use mailhorn_core::membership::LogLease;
 use mailhorn_embedded::OpenError;
-use mailhorn_ports::{Directory, Forever, GroupStore, Lease, MailStore, QuotaStore};
+use mailhorn_ports::{BanStore, Directory, Forever, GroupStore, Lease, MailStore, QuotaStore};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -24,6 +24,7 @@ pub(super) struct Stores {
     pub(super) mail: Arc<dyn MailStore>,
     pub(super) groups: Arc<dyn GroupStore>,
     pub(super) quota: Arc<dyn QuotaStore>,
+    pub(super) bans: Arc<dyn BanStore>,
     pub(super) directory: Arc<dyn Directory>,
     /// Random octets that stay the same within an installation.
     pub(super) secret: [u8; 32],
@@ -89,6 +90,7 @@ impl Stores {
             mail: store.clone(),
             groups: store.clone(),
             quota: store.clone(),
+            bans: store.clone(),
             directory: store,
             secret,
             lease: Arc::new(Forever),
@@ -107,6 +109,7 @@ impl Stores {
             mail: shared.clone(),
             groups: shared.clone(),
             quota: shared.clone(),
+            bans: shared.clone(),
             directory: shared,
             secret,
             lease: Arc::clone(&lease) as _,

@@ -29,6 +29,7 @@ fn stores(store: &MemoryStore) -> Stores {
         mail: store.clone(),
         groups: store.clone(),
         quota: store.clone(),
+        bans: store.clone(),
         directory: store,
         secret: [7; 32],
         lease: Arc::new(Forever),

@@ -93,6 +93,15 @@ impl StatusLine {
         Self::error_with(ResponseCode::SysTemp, "too many connections, try again later")
     }
 
+    /// The greeting's place for a client whose address is not served for a while.
+    #[must_use]
+    pub fn banned() -> Self {
+        Self::error_with(
+            ResponseCode::SysTemp,
+            "too many failures from your address, try again later",
+        )
+    }
+
     /// Whether it is `+OK`.
     #[must_use]
     pub fn is_ok(&self) -> bool {
@@ -313,6 +322,10 @@ mod tests {
             (
                 StatusLine::too_many_connections(),
                 "-ERR [SYS/TEMP] too many connections, try again later\r\n",
+            ),
+            (
+                StatusLine::banned(),
+                "-ERR [SYS/TEMP] too many failures from your address, try again later\r\n",
             ),
         ];
         for (line, expected) in cases {

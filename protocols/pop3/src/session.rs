@@ -187,6 +187,7 @@ pub struct Session<M> {
     /// RFC 6856 §2.1.
     utf8: bool,
     bad_commands: u8,
+    is_abused: bool,
     log_in_failures: u8,
     verb: Verb,
     state: State<M>,
@@ -233,6 +234,7 @@ impl<M: Maildrop> Session<M> {
             channel,
             utf8: false,
             bad_commands: 0,
+            is_abused: false,
             log_in_failures: 0,
             verb: Verb::Unknown,
             state: State::Authorization { user: None },
@@ -333,6 +335,12 @@ impl<M: Maildrop> Session<M> {
         self.opened().is_some()
     }
 
+    /// Whether it ended because of too many bad commands, from somebody who had not logged in.
+    #[must_use]
+    pub fn is_abused(&self) -> bool {
+        self.is_abused
+    }
+
     /// The command that is being served or was served last, for metrics; AUTH also for its responses.
     #[must_use]
     pub fn verb(&self) -> Verb {
@@ -399,6 +407,7 @@ impl<M: Maildrop> Session<M> {
             _ => BAD_COMMANDS_BEFORE_LOG_IN_MAX,
         };
         if self.bad_commands >= max {
+            self.is_abused = !matches!(state, State::Transaction(_));
             return Step::ReplyThenClose(error("too many bad commands"));
         }
         self.go_on(state, error(text))

@@ -40,7 +40,7 @@ pub use data::DataDecoder;
 pub use loops::LoopWatch;
 pub use parameters::{BodyKind, MailParameters};
 pub use path::{ForwardPath, ReversePath};
-pub use reply::{Limit, Replies, Reply, too_many_connections};
+pub use reply::{Limit, Replies, Reply, banned, too_many_connections};
 pub use session::{LocalSenders, Options, Peer, Protocol, Security, Session};
 pub use transmission::{Hello, Transmission};
 pub use turn::{Answer, Ask, DeliveryVerdict, Envelope, RecipientVerdict, SenderStanding, Step};

@@ -161,6 +161,18 @@ pub fn too_many_connections(hostname: &Domain) -> Replies {
     Reply::closing("4.7.0", hostname, "too many connections, try again later").into()
 }
 
+/// What is sent instead of a greeting to a client whose address is not served for a while; then the connection is closed
+/// (RFC 5321 §3.1 and §4.2.3).
+#[must_use]
+pub fn banned(hostname: &Domain) -> Replies {
+    Reply::closing(
+        "4.7.0",
+        hostname,
+        "too many failures from your address, try again later",
+    )
+    .into()
+}
+
 /// RFC 5321 §4.2: the domain comes first in the greeting.
 pub(crate) fn greeting(hostname: &Domain, protocol: &str) -> Reply {
     Reply::plain(220, format!("{hostname} {protocol} Mailhorn"))

@@ -50,6 +50,7 @@ use self::passwords::{ImportError, PasswordError};
 use self::remembered::Remembered;
 use self::replacing::{REPLACEMENTS_MAX, Replacing};
 use self::throttle::{Attempt, DELAY_MAX, LimitReached, Throttle};
+use crate::bans::Bans;
 
 /// How long a password stays remembered whose account is to get SCRAM keys or a hash of ours and may not have got them:
 /// the log-in after that tries again.
@@ -137,6 +138,7 @@ pub struct Authenticator {
     offer: Arc<Offer>,
     counters: Arc<AuthCounters>,
     replacing: Arc<Replacing>,
+    bans: Bans,
 }
 
 impl Authenticator {
@@ -182,9 +184,17 @@ impl Authenticator {
             offer,
             counters,
             replacing: Arc::new(replacing),
+            bans: Bans::off(),
             ids,
             options,
         })
+    }
+
+    /// The same, with failures told to `bans`.
+    #[must_use]
+    pub fn with_bans(mut self, bans: Bans) -> Self {
+        self.bans = bans;
+        self
     }
 
     /// Checks a password that `peer` has given for `name`, to use this service: the account's own, or an app password
@@ -315,12 +325,15 @@ impl Authenticator {
                 let throttle = Arc::clone(&self.throttle);
                 Ok(Underway {
                     throttle,
+                    bans: self.bans.clone(),
+                    peer,
                     attempt: Some(attempt),
                     has_guessed: false,
                 })
             }
             Err(LimitReached) => {
                 count(&self.counters.throttled);
+                self.bans.failed_log_in(peer);
                 sleep(DELAY_MAX).await;
                 Err(Unchecked::TooManyFailures)
             }
@@ -499,6 +512,8 @@ fn canonical(name: &str) -> Option<Box<str>> {
 #[derive(Debug)]
 struct Underway {
     throttle: Arc<Mutex<Throttle>>,
+    bans: Bans,
+    peer: IpAddr,
     /// `None` once it has ended.
     attempt: Option<Attempt>,
     /// Whether a password or a proof was given: if so, hanging up does not undo it.
@@ -508,9 +523,12 @@ struct Underway {
 impl Underway {
     fn failed(mut self) -> Duration {
         let attempt = self.attempt.take();
-        attempt.map_or(Duration::ZERO, |attempt| {
-            self.throttle.lock().failed(Instant::now(), attempt)
-        })
+        attempt.map_or(Duration::ZERO, |attempt| self.count_failure(attempt))
+    }
+
+    fn count_failure(&self, attempt: Attempt) -> Duration {
+        self.bans.failed_log_in(self.peer);
+        self.throttle.lock().failed(Instant::now(), attempt)
     }
 
     fn succeeded(mut self) {
@@ -531,11 +549,10 @@ impl Drop for Underway {
         let Some(attempt) = self.attempt.take() else {
             return;
         };
-        let mut throttle = self.throttle.lock();
         if self.has_guessed {
-            throttle.failed(Instant::now(), attempt);
+            self.count_failure(attempt);
         } else {
-            throttle.void(attempt);
+            self.throttle.lock().void(attempt);
         }
     }
 }

@@ -5,7 +5,6 @@
 //! address may well come at once. Success forgets the pair's failures and not the address's: an account of one's
 //! own buys no guesses at others.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::options::FailureLimits;
+use crate::counts::Counts;
 
 /// How long the answer to a failure is held back: to the first not at all, to the sixth and all later ones for the
 /// last of these.
@@ -28,10 +28,6 @@ const DELAYS: [Duration; 6] = [
 
 /// The longest delay. Clients give up on an answer after thirty seconds and more.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(15);
-
-/// How many entries that have had their time are removed at each call: more than a call adds, and no more than a
-/// caller should wait for.
-const EXPIRED_PER_CALL: usize = 16;
 
 /// Where log-ins come from: an IPv4 address or the first 64 bits of an IPv6 one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,8 +74,8 @@ impl Throttle {
         Self {
             limits,
             trusted,
-            addresses: Counts::new(&limits),
-            pairs: Counts::new(&limits),
+            addresses: Counts::new(limits.counted_for, limits.entries_max),
+            pairs: Counts::new(limits.counted_for, limits.entries_max),
         }
     }
 
@@ -126,7 +122,7 @@ impl Throttle {
 
     /// How many addresses and pairs were forgotten before their time because the tables were full.
     pub(super) fn forgotten_early(&self) -> u64 {
-        self.addresses.forgotten_early + self.pairs.forgotten_early
+        self.addresses.forgotten_early() + self.pairs.forgotten_early()
     }
 }
 
@@ -134,101 +130,6 @@ impl Throttle {
 fn delay(failures: u32) -> Duration {
     let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
     DELAYS.get(index).copied().unwrap_or(DELAY_MAX)
-}
-
-/// Failures by key, each key's for a time from its first one.
-#[derive(Debug)]
-struct Counts<K> {
-    counted_for: Duration,
-    entries_max: usize,
-    entries: BTreeMap<K, Count>,
-    /// The keys of `entries`, the one that began first in front.
-    by_age: BTreeSet<(Instant, K)>,
-    forgotten_early: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Count {
-    began: Instant,
-    failures: u32,
-}
-
-impl<K: Ord + Clone> Counts<K> {
-    fn new(limits: &FailureLimits) -> Self {
-        Self {
-            counted_for: limits.counted_for,
-            entries_max: limits.entries_max.get(),
-            entries: BTreeMap::new(),
-            by_age: BTreeSet::new(),
-            forgotten_early: 0,
-        }
-    }
-
-    fn is_over(&self, now: Instant, began: Instant) -> bool {
-        now.saturating_duration_since(began) >= self.counted_for
-    }
-
-    fn count(&self, now: Instant, key: &K) -> u32 {
-        match self.entries.get(key) {
-            Some(count) if !self.is_over(now, count.began) => count.failures,
-            _ => 0,
-        }
-    }
-
-    /// Counts one more and says how many there are.
-    fn add(&mut self, now: Instant, key: &K) -> u32 {
-        self.remove_expired(now);
-        if self.count(now, key) == 0 {
-            self.forget(key);
-        }
-        if let Some(count) = self.entries.get_mut(key) {
-            count.failures = count.failures.saturating_add(1);
-            return count.failures;
-        }
-        if self.entries.len() >= self.entries_max
-            && let Some((_, oldest)) = self.by_age.pop_first()
-        {
-            self.entries.remove(&oldest);
-            self.forgotten_early += 1;
-        }
-        self.entries.insert(
-            key.clone(),
-            Count {
-                began: now,
-                failures: 1,
-            },
-        );
-        self.by_age.insert((now, key.clone()));
-        1
-    }
-
-    fn take_back(&mut self, key: &K) {
-        if let Some(count) = self.entries.get_mut(key) {
-            count.failures = count.failures.saturating_sub(1);
-            if count.failures == 0 {
-                self.forget(key);
-            }
-        }
-    }
-
-    fn forget(&mut self, key: &K) {
-        if let Some(count) = self.entries.remove(key) {
-            self.by_age.remove(&(count.began, key.clone()));
-        }
-    }
-
-    fn remove_expired(&mut self, now: Instant) {
-        for _ in 0..EXPIRED_PER_CALL {
-            match self.by_age.first() {
-                Some((began, _)) if self.is_over(now, *began) => {
-                    if let Some((_, key)) = self.by_age.pop_first() {
-                        self.entries.remove(&key);
-                    }
-                }
-                _ => return,
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,12 @@ pub(super) struct LogIn {
     account: Option<Arc<Account>>,
 }
 
+impl LogIn {
+    pub(super) fn is_done(&self) -> bool {
+        self.account.is_some()
+    }
+}
+
 impl Conversation {
     pub(super) async fn password(&mut self, user: &str, password: &Secret) -> Answer {
         let peer = self.connection.peer();

@@ -43,6 +43,9 @@ impl Conversation {
         }
         if let Some(limit) = replies.iter().find_map(Reply::limit) {
             self.deps.metrics.limit(setting(limit));
+            if limit == Limit::BadCommands && !self.log_in.is_done() {
+                self.deps.bans.abused(self.connection.peer());
+            }
         }
         replies.encode(&mut self.out);
     }
@@ -53,6 +56,14 @@ impl Conversation {
 pub fn refusal(options: &Options) -> Vec<u8> {
     let mut octets = Vec::new();
     mailhorn_smtp::too_many_connections(&options.hostname).encode(&mut octets);
+    octets
+}
+
+/// What is told to a connection whose address is banned.
+#[must_use]
+pub fn ban_notice(options: &Options) -> Vec<u8> {
+    let mut octets = Vec::new();
+    mailhorn_smtp::banned(&options.hostname).encode(&mut octets);
     octets
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use mailhorn_core::acceptor::{Accepted, Acceptor, Front, Home, Proxies, Service, StartSession};
 use mailhorn_core::admission::{Admission, AdmissionLimits};
 use mailhorn_core::auth::{AllowPlaintext, Argon2Cost, AuthOptions, Authenticator};
+use mailhorn_core::bans::{BanKeeper, BanLimits, BanOptions, Bans};
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::Dispatch;
 use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions, Outcome};
@@ -48,6 +49,8 @@ pub(crate) struct Knobs {
     pub(crate) per_address_max: usize,
     /// Who speaks for others.
     pub(crate) proxies: Proxies,
+    /// Failed log-ins, and sessions of bad commands, that make a ban.
+    pub(crate) bans: Option<BanLimits>,
     pub(crate) notes: bool,
     /// Limits of those for whom none are set; quotas are off without.
     pub(crate) quota: Option<QuotaOptions>,
@@ -69,6 +72,7 @@ impl Default for Knobs {
             connections_max: 100,
             per_address_max: 100,
             proxies: Proxies::default(),
+            bans: None,
             notes: true,
             quota: None,
             reading: Reading::Cached,
@@ -87,6 +91,7 @@ pub(crate) struct World {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) drain: Drain,
     pub(crate) admission: Admission,
+    pub(crate) bans: Bans,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) quotas: Option<Arc<Quotas>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -126,7 +131,22 @@ impl World {
             trusted_networks: vec!["127.0.0.0/8".parse().unwrap()],
             ..AuthOptions::default()
         };
-        let auth = Arc::new(Authenticator::new(auth, Arc::clone(&directory), ids.clone(), [7; 32]).unwrap());
+        let bans = knobs.bans.map_or_else(Bans::off, |limits| {
+            let options = BanOptions {
+                limits,
+                spared: knobs.proxies.networks.clone(),
+                refresh: Duration::from_secs(3_600),
+                node: "node".into(),
+            };
+            Bans::new(
+                options,
+                Arc::new(store.clone()),
+                ids.clone(),
+                Arc::clone(&metrics),
+            )
+        });
+        let auth = Authenticator::new(auth, Arc::clone(&directory), ids.clone(), [7; 32]).unwrap();
+        let auth = Arc::new(auth.with_bans(bans.clone()));
         make_accounts(directory.as_ref(), &auth, &ids).await;
         let (fatal, _) = tokio::sync::mpsc::channel(1);
         let supervisor = Supervisor::new(Arc::clone(&kinds.supervisor), fatal).start();
@@ -174,6 +194,7 @@ impl World {
         };
         actix_rt::spawn(async move { log::work(&deps, &queue).await });
         let (drain, watch) = drain::drain();
+        keep_bans(&supervisor, &bans, &watch, &kinds).await;
         let admission = Admission::new(AdmissionLimits {
             connections_max: knobs.connections_max,
             per_address_max: knobs.per_address_max,
@@ -184,6 +205,7 @@ impl World {
             supervisor: &supervisor,
             watch: &watch,
             proxies: Arc::new(knobs.proxies),
+            bans: &bans,
             metrics: &metrics,
             kinds: &kinds,
         };
@@ -207,6 +229,7 @@ impl World {
             read_ahead: mailhorn_core::read_ahead::permits(),
             login_delay: LoginDelay::new(knobs.login_delay, Arc::clone(&metrics)).map(Arc::new),
             admission: admission.clone(),
+            bans: bans.clone(),
             ids: ids.clone(),
             drain: watch.clone(),
             metrics: Arc::clone(&metrics),
@@ -245,6 +268,7 @@ impl World {
             let deps = Arc::new(TransferDeps {
                 options,
                 auth: Arc::clone(&auth),
+                bans: bans.clone(),
                 tls: None,
                 store: Arc::clone(&shared),
                 recipients: Recipients::new(
@@ -276,6 +300,7 @@ impl World {
             mailboxes,
             drain,
             admission,
+            bans,
             clock,
             quotas,
             metrics,
@@ -379,6 +404,19 @@ async fn make_accounts(directory: &dyn Directory, auth: &Authenticator, ids: &Id
     }
 }
 
+async fn keep_bans(supervisor: &Addr<Supervisor>, bans: &Bans, watch: &DrainWatch, kinds: &Kinds) {
+    let (bans, watch, kind) = (bans.clone(), watch.clone(), Arc::clone(&kinds.ban_keeper));
+    let child = Supervise {
+        child: "ban keeper".into(),
+        kind: Arc::clone(&kind),
+        essential: true,
+        factory: Box::new(move |guard| {
+            BanKeeper::new(bans.clone(), watch.clone(), Arc::clone(&kind), guard).start();
+        }),
+    };
+    supervisor.send(child).await.unwrap();
+}
+
 async fn keep_locks(supervisor: &Addr<Supervisor>, locks: ClusterLocks, kinds: &Kinds) {
     let kind = Arc::clone(&kinds.lock_keeper);
     let child = Supervise {
@@ -396,6 +434,7 @@ struct Services<'a> {
     supervisor: &'a Addr<Supervisor>,
     watch: &'a DrainWatch,
     proxies: Arc<Proxies>,
+    bans: &'a Bans,
     metrics: &'a Arc<Metrics>,
     kinds: &'a Arc<Kinds>,
 }
@@ -416,6 +455,8 @@ impl Services<'_> {
             limits: ["max_connections", "max_connections_per_address"],
             admission: admission.clone(),
             proxies: Arc::clone(&self.proxies),
+            bans: self.bans.clone(),
+            ban_notice: mailhorn_core::pop3_session::ban_notice().into(),
             start,
             refusal: refusal.into(),
             homes: vec![Home::new(Arbiter::current())].into(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use mailhorn_core::bans::Bans;
 use mailhorn_core::drain::{self, Drain, DrainWatch};
 use mailhorn_core::events::{BusDeps, Dispatch, EventBus, FeedHub, FeedOptions, Members, Threads};
 use mailhorn_core::log::{self, LogDeps, LogHandle, LogOptions};
@@ -20,6 +21,7 @@ use crate::operations::Operations;
 use crate::operations::cluster::ClusterOperations;
 use crate::operations::listening::EventOperations;
 use crate::operations::tests::operations;
+use crate::settings::Settings;
 
 /// The parts of a node that the admin server asks.
 #[derive(Debug)]
@@ -125,6 +127,16 @@ impl World {
             ids: self.ids.clone(),
             ..operations(&self.store)
         }
+    }
+
+    pub(super) fn bans(&self, settings: &Settings) -> Bans {
+        let store = Arc::new(self.store.clone());
+        Bans::new(
+            settings.ban_options(),
+            store,
+            self.ids.clone(),
+            Arc::clone(&self.metrics),
+        )
     }
 
     /// Of a node that is alone.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
@@ -155,7 +156,7 @@ fn attempts_under_way_count_for_their_pair() {
     throttle.void(second);
     assert!(is_heard(&mut throttle, now, "192.0.2.1", "ann"));
     throttle.succeeded(first);
-    assert!(throttle.pairs.entries.is_empty());
+    assert_eq!(throttle.pairs.keys(), 0);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn attempts_under_way_do_not_count_for_their_address() {
     for attempt in office {
         throttle.succeeded(attempt);
     }
-    assert!(throttle.addresses.entries.is_empty());
+    assert_eq!(throttle.addresses.keys(), 0);
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn what_has_had_its_time_makes_room_before_anything_is_forgotten_early() {
     }
     fail(&mut throttle, begin + 15 * MINUTE, "192.0.2.4", "ann");
     assert_eq!(throttle.forgotten_early(), 0);
-    assert_eq!(throttle.pairs.entries.len(), 1);
+    assert_eq!(throttle.pairs.keys(), 1);
 }
 
 /// One step of a random history.
@@ -305,10 +306,8 @@ proptest! {
                 (Do::Void { .. }, Some(last)) => throttle.void(last),
                 (_, None) => {}
             }
-            prop_assert!(throttle.pairs.entries.len() <= 2 && throttle.addresses.entries.len() <= 2);
-            let by_age = |count: (&Pair, &Count)| (count.1.began, count.0.clone());
-            let expected: BTreeSet<(Instant, Pair)> = throttle.pairs.entries.iter().map(by_age).collect();
-            prop_assert_eq!(&throttle.pairs.by_age, &expected);
+            prop_assert!(throttle.pairs.keys() <= 2 && throttle.addresses.keys() <= 2);
+            throttle.pairs.check();
         }
     }
 }
