@@ -16,6 +16,8 @@ use ipnet::IpNet;
 use mailhorn_events::AccountId;
 use parking_lot::Mutex;
 
+use crate::peers::{counted_as, is_in};
+
 /// How many may be in at a time.
 #[derive(Debug, Clone)]
 pub struct AdmissionLimits {
@@ -43,7 +45,7 @@ pub enum Refusal {
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
-    addresses: HashMap<IpAddr, usize>,
+    addresses: HashMap<IpNet, usize>,
     users: HashMap<AccountId, usize>,
 }
 
@@ -65,7 +67,7 @@ pub struct Place {
 #[derive(Debug)]
 pub struct ConnectionPermit {
     place: Place,
-    address: Option<IpAddr>,
+    address: Option<IpNet>,
 }
 
 /// A logged-in session's place.
@@ -134,9 +136,7 @@ impl Place {
     ///
     /// [`Refusal::Address`]; the place is given back.
     pub fn of(self, peer: IpAddr) -> Result<ConnectionPermit, Refusal> {
-        let peer = peer.to_canonical();
-        let networks = &self.limits.trusted_networks;
-        let trusted = networks.iter().any(|network| network.contains(&peer));
+        let trusted = is_in(&self.limits.trusted_networks, peer);
         let address = (!trusted).then(|| counted_as(peer));
         if let Some(address) = address {
             let mut counts = self.counts.lock();
@@ -148,17 +148,6 @@ impl Place {
             *count += 1;
         }
         Ok(ConnectionPermit { place: self, address })
-    }
-}
-
-/// One customer often holds a whole IPv6 /64, and may take a new address of it for each connection. `peer` is canonical.
-fn counted_as(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-        v4 => v4,
     }
 }
 

@@ -27,6 +27,7 @@ use self::ledger::{Ledger, Offence, after};
 use crate::drain::DrainWatch;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
+use crate::peers::{counted_as, is_in};
 use crate::supervisor::{Exit, ExitGuard};
 
 /// The limit of bans, for the metric.
@@ -81,15 +82,6 @@ struct Inner {
     made: Notify,
 }
 
-/// The network that an address stands for, which is canonical.
-fn network_of(peer: IpAddr) -> IpNet {
-    let length = match peer {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 64,
-    };
-    IpNet::new_assert(peer, length).trunc()
-}
-
 impl Bans {
     /// Nobody is banned by anybody.
     #[must_use]
@@ -141,7 +133,7 @@ impl Bans {
         if inner.spares(peer) || inner.book.read().in_force(peer, now).is_some() {
             return;
         }
-        let network = network_of(peer);
+        let network = counted_as(peer);
         if inner.ledger.lock().note(Instant::now(), network, offence) {
             inner.ban(network, offence);
         }
@@ -225,7 +217,7 @@ impl Bans {
 
 impl Inner {
     fn spares(&self, peer: IpAddr) -> bool {
-        self.options.spared.iter().any(|network| network.contains(&peer))
+        is_in(&self.options.spared, peer)
     }
 
     fn ban(&self, network: IpNet, offence: Offence) {

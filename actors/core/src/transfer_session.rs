@@ -35,6 +35,7 @@ use crate::drain::DrainWatch;
 use crate::log::LogHandle;
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
+use crate::peers::is_in;
 use crate::quota::{QuotaVerdict, Quotas};
 use crate::recipients::{Owner, Recipients};
 use crate::transport::Connection;
@@ -108,10 +109,7 @@ impl TransferDeps {
             security,
             plaintext_log_in: options.allow_plaintext.allows(peer),
             scram: options.session.auth && self.auth.scram_offered().await,
-            trusted: options
-                .trusted_networks
-                .iter()
-                .any(|network| network.contains(&peer)),
+            trusted: is_in(&options.trusted_networks, peer),
         }
     }
 

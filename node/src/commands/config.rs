@@ -1,5 +1,6 @@
 //! `mailhorn config`.
 
+use super::access::running_node;
 use super::addresses;
 use crate::cli::ConfigCommand;
 use crate::exit::Exit;
@@ -21,10 +22,13 @@ pub(super) fn config(command: ConfigCommand, sources: &Sources) -> anyhow::Resul
 }
 
 /// What the settings name in a store that is there, and nobody has: a warning, for it may be made yet.
+///
+/// Whoever opens a cluster's store makes its tables or changes them: that is for a start, and not for a check. So of a cluster
+/// only a node that runs here is asked.
 fn tell_what_is_missing(settings: &Settings) {
     let is_there = match settings.store.backend {
         Backend::Embedded => settings.store_dir().exists(),
-        Backend::Cassandra => true,
+        Backend::Cassandra => running_node(settings).is_ok(),
     };
     if !is_there {
         return;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Front;
 use crate::admission::Place;
+use crate::peers::is_in;
 
 /// The setting of the networks, for metrics and log.
 const NETWORKS: &str = "net.proxy_networks";
@@ -37,8 +38,7 @@ impl Proxies {
     /// Whether what comes from there is a proxy.
     #[must_use]
     pub fn has(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.networks.iter().any(|network| network.contains(&peer))
+        is_in(&self.networks, peer)
     }
 }
 

@@ -5,7 +5,7 @@
 //! address may well come at once. Success forgets the pair's failures and not the address's: an account of one's
 //! own buys no guesses at others.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::options::FailureLimits;
 use crate::counts::Counts;
+use crate::peers::{counted_as, is_in};
 
 /// How long the answer to a failure is held back: to the first not at all, to the sixth and all later ones for the
 /// last of these.
@@ -29,24 +30,8 @@ const DELAYS: [Duration; 6] = [
 /// The longest delay. Clients give up on an answer after thirty seconds and more.
 pub(super) const DELAY_MAX: Duration = Duration::from_secs(15);
 
-/// Where log-ins come from: an IPv4 address or the first 64 bits of an IPv6 one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Source(IpAddr);
-
-impl Source {
-    /// Of an address in canonical form ([`IpAddr::to_canonical`]).
-    fn of(peer: IpAddr) -> Self {
-        match peer {
-            IpAddr::V4(_) => Self(peer),
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & (u128::MAX << 64);
-                Self(IpAddr::V6(Ipv6Addr::from_bits(network)))
-            }
-        }
-    }
-}
-
-type Pair = (Source, Arc<str>);
+/// With a user name.
+type Pair = (IpNet, Arc<str>);
 
 /// An attempt to log in that has begun. Each is ended once: [`Throttle::failed`], [`Throttle::succeeded`] or
 /// [`Throttle::void`].
@@ -65,7 +50,7 @@ pub(super) struct LimitReached;
 pub(super) struct Throttle {
     limits: FailureLimits,
     trusted: Vec<IpNet>,
-    addresses: Counts<Source>,
+    addresses: Counts<IpNet>,
     pairs: Counts<Pair>,
 }
 
@@ -82,10 +67,10 @@ impl Throttle {
     /// An attempt of `peer` to log in as `name`, or that it has had too many.
     pub(super) fn begin(&mut self, now: Instant, peer: IpAddr, name: &str) -> Result<Attempt, LimitReached> {
         let peer = peer.to_canonical();
-        if self.trusted.iter().any(|network| network.contains(&peer)) {
+        if is_in(&self.trusted, peer) {
             return Ok(Attempt { pair: None });
         }
-        let source = Source::of(peer);
+        let source = counted_as(peer);
         let pair: Pair = (source, name.into());
         if self.addresses.count(now, &source) >= self.limits.of_address_max
             || self.pairs.count(now, &pair) >= self.limits.of_pair_max
