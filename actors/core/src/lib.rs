@@ -17,7 +17,7 @@ pub mod membership;
 pub mod metrics;
 pub mod observe;
 mod own_thread;
-mod peers;
+pub mod peers;
 pub mod pop3_session;
 pub mod quota;
 pub mod read_ahead;

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 const V6_PREFIX_LENGTH: u8 = 64;
 
 /// What counts as one address: an IPv4 address, also where it is mapped into IPv6, or a /64 of IPv6.
-pub(crate) fn counted_as(peer: IpAddr) -> IpNet {
+#[must_use]
+pub fn counted_as(peer: IpAddr) -> IpNet {
     let peer = peer.to_canonical();
     let length = match peer {
         IpAddr::V4(_) => 32,

@@ -1,5 +1,7 @@
 //! Domains, and addresses that are no account's own: aliases, and who gets what nobody has.
 
+use std::sync::Arc;
+
 use mailhorn_core::recipients::Owner;
 use mailhorn_ports::{Account, Alias, DirectoryError, StoreError, Target};
 
@@ -152,7 +154,7 @@ impl Operations {
         let mut items = Vec::new();
         for account in accounts {
             let aliases = self.all_aliases(&account).await?;
-            items.extend(aliases.iter().map(AliasView::from));
+            items.extend(aliases.iter().map(|alias| AliasView::from(&**alias)));
         }
         Ok(Page { items, next })
     }
@@ -169,8 +171,8 @@ impl Operations {
         Ok(())
     }
 
-    async fn all_aliases(&self, account: &Account) -> Result<Vec<Alias>, StoreError> {
-        let mut all: Vec<Alias> = Vec::new();
+    async fn all_aliases(&self, account: &Account) -> Result<Vec<Arc<Alias>>, StoreError> {
+        let mut all: Vec<Arc<Alias>> = Vec::new();
         loop {
             let after = all.last().map(|alias| alias.address.as_str());
             let page = self
@@ -178,7 +180,7 @@ impl Operations {
                 .aliases(account.id, after, PAGE_ENTRIES_MAX)
                 .await?;
             let is_last = page.len() < PAGE_ENTRIES_MAX;
-            all.extend(page.iter().map(|alias| Alias::clone(alias)));
+            all.extend(page);
             if is_last {
                 return Ok(all);
             }

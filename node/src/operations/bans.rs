@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mailhorn_core::bans::{BanError, Bans};
+use mailhorn_core::peers::counted_as;
 
 use super::OperationError;
 use super::views::Ban;
@@ -28,12 +29,8 @@ impl From<BanError> for OperationError {
 
 /// An address stands for itself, or in IPv6 for its /64: no ban of less would hold anybody.
 fn network(text: &str) -> Result<IpNet, OperationError> {
-    let of_address = |address: IpAddr| {
-        let length = if address.is_ipv4() { 32 } else { 64 };
-        IpNet::new(address, length).ok()
-    };
     let parsed = text.parse::<IpNet>().ok();
-    let parsed = parsed.or_else(|| of_address(text.parse::<IpAddr>().ok()?.to_canonical()));
+    let parsed = parsed.or_else(|| Some(counted_as(text.parse::<IpAddr>().ok()?)));
     parsed
         .map(|network| network.trunc())
         .ok_or_else(|| OperationError::Invalid(format!("{text:?} is no address and no network")))

@@ -28,6 +28,7 @@ pub(crate) struct Attack {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[repr(u8)]
 enum Kind {
     Nothing,
     EndlessLine,
@@ -97,6 +98,8 @@ pub(crate) struct Done {
 /// What all clients of an attack share.
 #[derive(Debug, Clone)]
 struct Band {
+    /// The second octet of its addresses: those of another attack may be banned.
+    network: u8,
     end: Instant,
     attempts: Rc<Cell<u64>>,
     open: Rc<Cell<u64>>,
@@ -108,6 +111,7 @@ impl Attack {
     /// Goes on for so long.
     pub(crate) async fn run(&self, target: &Target, time: Duration) -> Done {
         let band = Band {
+            network: 1 + self.kind as u8,
             end: Instant::now() + time,
             attempts: Rc::default(),
             open: Rc::default(),
@@ -241,7 +245,7 @@ impl Open {
 impl Member {
     async fn connect(&self, n: usize, to: SocketAddr) -> io::Result<Open> {
         let address = u32::try_from(n / self.of_an_address).unwrap_or(0);
-        let from = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + address);
+        let from = Ipv4Addr::from_bits(Ipv4Addr::new(127, self.band.network, 0, 1).to_bits() + address);
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
         self.band.attempts.set(self.band.attempts.get() + 1);

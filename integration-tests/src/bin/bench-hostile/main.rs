@@ -80,7 +80,6 @@ fn measure() -> anyhow::Result<String> {
     let node = Node::builder()
         .data_dir(folder.path())
         .setting("auth.trusted_networks", "127.0.0.1/32")
-        .log_levels("error,mailhorn::wiring=info")
         .start();
     let target = Target {
         pop3: node.pop3(),

@@ -21,24 +21,6 @@ pub(super) struct Transaction {
     pub(super) recipients: Vec<Address>,
 }
 
-impl Transaction {
-    fn into_envelope(self, client: &Client, tls: bool, authenticated: bool) -> Envelope {
-        Envelope {
-            reverse_path: self.reverse_path,
-            recipients: self.recipients,
-            body: self.parameters.body,
-            declared_octets: self.parameters.declared_octets,
-            client: client.name.clone(),
-            transmission: Transmission {
-                hello: client.hello,
-                tls,
-                authenticated,
-                smtputf8: self.parameters.smtputf8,
-            },
-        }
-    }
-}
-
 impl Session {
     /// The content came to its end, or the chunk that comes in; or its beginning was refused and all of it was read
     /// past.
@@ -153,16 +135,8 @@ impl Session {
     pub(super) fn data(&mut self) -> Step {
         match (mem::take(&mut self.state), &self.client) {
             (State::Transaction(transaction), Some(client)) if !transaction.recipients.is_empty() => {
-                self.state = State::Content(Content {
-                    recipients: transaction.recipients.len(),
-                    chunks_octets: 0,
-                    not_last: None,
-                });
-                let envelope = transaction.into_envelope(
-                    client,
-                    self.peer.security == Security::Tls,
-                    self.authenticated,
-                );
+                let (content, envelope) = self.begin_content(*transaction, client);
+                self.state = State::Content(content);
                 Step::Data {
                     reply: reply::start_mail_input().into(),
                     envelope,
@@ -182,6 +156,29 @@ impl Session {
         }
     }
 
+    /// What the session keeps of a transaction whose content begins, and what the driver gets of it.
+    fn begin_content(&self, transaction: Transaction, client: &Client) -> (Content, Envelope) {
+        let content = Content {
+            recipients: transaction.recipients.len(),
+            chunks_octets: 0,
+            not_last: None,
+        };
+        let envelope = Envelope {
+            reverse_path: transaction.reverse_path,
+            recipients: transaction.recipients,
+            body: transaction.parameters.body,
+            declared_octets: transaction.parameters.declared_octets,
+            client: client.name.clone(),
+            transmission: Transmission {
+                hello: client.hello,
+                tls: self.peer.security == Security::Tls,
+                authenticated: self.authenticated,
+                smtputf8: transaction.parameters.smtputf8,
+            },
+        };
+        (content, envelope)
+    }
+
     fn no_recipients(&self) -> Reply {
         match self.options.protocol {
             Protocol::Smtp => reply::NO_VALID_RECIPIENTS,
@@ -194,19 +191,8 @@ impl Session {
     pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Step {
         let (before, envelope) = match (mem::take(&mut self.state), &self.client) {
             (State::Transaction(transaction), Some(client)) if !transaction.recipients.is_empty() => {
-                let content = Content {
-                    recipients: transaction.recipients.len(),
-                    chunks_octets: 0,
-                    not_last: None,
-                };
-                (
-                    content,
-                    Some(transaction.into_envelope(
-                        client,
-                        self.peer.security == Security::Tls,
-                        self.authenticated,
-                    )),
-                )
+                let (content, envelope) = self.begin_content(*transaction, client);
+                (content, Some(envelope))
             }
             (State::BetweenChunks(content), _) => (content, None),
             (State::Transaction(_), _) => return self.skip_chunk(octets, self.no_recipients().into()),
