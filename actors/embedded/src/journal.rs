@@ -2,6 +2,8 @@
 //!
 //! An opening cuts a journal off at the first entry that it can't decode and goes on. That is right for the torn end of a
 //! crash and wrong for damage in the middle, and afterwards nobody can tell which it was. So the files are copied first.
+//! Where a loss of power left pages out of a batch that was not synced, entries can be decoded and their sum is wrong, and
+//! fjall refuses or panics: so the end is cut off here, before it looks.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -78,6 +80,24 @@ pub(crate) fn sync_kept(kept: &Path) -> io::Result<()> {
         kept.parent().map_or(Ok(()), sync_dir)?;
     }
     Ok(())
+}
+
+/// Cuts the newest journal off behind its last whole batch, and gives how many octets of anything but zeros went.
+///
+/// It alone can have a torn end: the others were synced when they were ended.
+pub(crate) fn cut_torn_end(store: &Path) -> io::Result<usize> {
+    let Some((_, path)) = list(store)?.pop() else {
+        return Ok(0);
+    };
+    let octets = fs::read(&path)?;
+    let whole = whole_batches(&octets);
+    let written = octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+    if written > whole {
+        let journal = File::options().write(true).open(path)?;
+        journal.set_len(whole as u64)?;
+        journal.sync_all()?;
+    }
+    Ok(written.saturating_sub(whole))
 }
 
 /// Removes a folder that may not be there.

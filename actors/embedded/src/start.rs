@@ -151,7 +151,8 @@ fn take_clean(paths: &Paths) -> io::Result<bool> {
     }
 }
 
-/// Opens after a stop that was not clean: keeps the journals first, if asked to, and compares with the mark afterwards.
+/// Opens after a stop that was not clean: keeps the journals first, if asked to, takes off what a crash left unfinished, and
+/// compares with the mark afterwards.
 pub(crate) fn open_checked(
     paths: &Paths,
     options: &Options,
@@ -162,6 +163,13 @@ pub(crate) fn open_checked(
     if keep && let Err(error) = journal::keep(&paths.store(), &kept) {
         // A full disk must not keep the node from starting: removing mail is how it gets room again.
         tracing::warn!(%error, "the journals could not be copied before opening them");
+    }
+    // Never without a copy: whether it was only a torn end is seen when the mark is compared.
+    if kept.exists() {
+        let cut = journal::cut_torn_end(&paths.store()).map_err(|error| paths.io(error))?;
+        if cut > 0 {
+            tracing::info!(octets = cut, "the journal's end was not whole and was taken off");
+        }
     }
     let checked = open(paths, options).and_then(|(opened, state)| {
         check(paths, &opened, state, mark)?;
