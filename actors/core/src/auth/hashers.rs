@@ -1,43 +1,70 @@
 //! Where password hashes are computed: never on an arbiter's thread, at most so many at a time, behind a line of
 //! limited length.
+//!
+//! The threads are few and stay: one hash fills 19 MiB, which the allocator keeps for the thread that gave them back. On the
+//! many threads of a runtime's pool that came to a gigabyte.
 
+use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
-/// No place in the line, or no thread: nothing was computed.
+/// No place in the line, or the work broke off: there is no result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Busy;
 
-/// The right to compute, shared by all arbiters.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The threads that compute, and the line before them, shared by all arbiters.
 #[derive(Debug)]
 pub(super) struct Hashers {
     /// A permit for each that computes or waits.
     line: Arc<Semaphore>,
     /// A permit for each that computes. Fair: who came first goes first.
     at_once: Arc<Semaphore>,
+    /// To whichever thread is free: there are as many as permits. They end with this.
+    threads: mpsc::Sender<Work>,
 }
 
 impl Hashers {
     /// `at_once` may compute while `waiting_max` more wait.
-    pub(super) fn new(at_once: NonZeroUsize, waiting_max: usize) -> Self {
+    ///
+    /// # Errors
+    /// A thread can't be started.
+    pub(super) fn new(at_once: NonZeroUsize, waiting_max: usize) -> io::Result<Self> {
         let line = at_once
             .get()
             .saturating_add(waiting_max)
             .min(Semaphore::MAX_PERMITS);
-        Self {
+        let (threads, work) = mpsc::channel::<Work>();
+        let work = Arc::new(Mutex::new(work));
+        for number in 0..at_once.get() {
+            let work = Arc::clone(&work);
+            thread::Builder::new()
+                .name(format!("hash {number}"))
+                .spawn(move || {
+                    while let Some(work) = next(&work) {
+                        // Whoever waits for it is told by the channel that it drops.
+                        drop(catch_unwind(AssertUnwindSafe(work)));
+                    }
+                })?;
+        }
+        Ok(Self {
             line: Arc::new(Semaphore::new(line)),
             at_once: Arc::new(Semaphore::new(at_once.get().min(Semaphore::MAX_PERMITS))),
-        }
+            threads,
+        })
     }
 
-    /// Runs `work` on a blocking thread of the caller's runtime when its turn comes.
+    /// Runs `work` on a thread for it when its turn comes.
     ///
     /// Dropping the future leaves the line; work that has begun keeps its permit to its end.
     ///
     /// # Errors
-    /// [`Busy`] at once when the line is full, and when the runtime ends.
+    /// [`Busy`] at once when the line is full, and when `work` panics.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, Busy>
     where
         T: Send + 'static,
@@ -48,30 +75,48 @@ impl Hashers {
             .acquire_owned()
             .await
             .map_err(|_| Busy)?;
-        let running = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop((turn, place));
-            done
+        let (done, result) = oneshot::channel();
+        let work = Box::new(move || {
+            let permits = (turn, place);
+            let result = work();
+            drop(permits);
+            // Nobody may be waiting any more.
+            drop(done.send(result));
         });
-        running.await.map_err(|_| Busy)
+        self.threads.send(work).map_err(|_| Busy)?;
+        result.await.map_err(|_| Busy)
     }
+}
+
+fn next(work: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
+    work.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::mpsc::sync_channel;
-    use std::thread;
 
     use super::*;
 
     fn hashers(at_once: usize, waiting_max: usize) -> Arc<Hashers> {
-        Arc::new(Hashers::new(NonZeroUsize::new(at_once).unwrap(), waiting_max))
+        Arc::new(Hashers::new(NonZeroUsize::new(at_once).unwrap(), waiting_max).unwrap())
     }
 
     #[tokio::test]
     async fn work_is_never_done_on_the_callers_thread() {
         let there = hashers(1, 0).run(|| thread::current().id()).await.unwrap();
         assert_ne!(there, thread::current().id());
+    }
+
+    /// What a thread has had is used again by it: many threads would hold as many times the memory of a hash.
+    #[tokio::test]
+    async fn no_more_threads_compute_than_may_at_once() {
+        let hashers = hashers(2, 100);
+        let work = (0..50).map(|_| hashers.run(|| thread::current().id()));
+        let threads = futures_util::future::join_all(work).await;
+        let threads: HashSet<_> = threads.into_iter().map(Result::unwrap).collect();
+        assert!(threads.len() <= 2, "{threads:?}");
     }
 
     #[tokio::test]

@@ -156,7 +156,9 @@ impl Authenticator {
         installation_secret: [u8; 32],
     ) -> Result<Self, InvalidOptions> {
         options.validate()?;
-        let hashers = Arc::new(Hashers::new(options.hashes_at_once, options.waiting_max));
+        let hashers =
+            Hashers::new(options.hashes_at_once, options.waiting_max).map_err(|_| InvalidOptions::Threads)?;
+        let hashers = Arc::new(hashers);
         let remembered = Arc::new(Remembered::new(options.remembered_max, ids.random_octets()));
         let offer = Arc::new(Offer::new(options.scram));
         let counters: Arc<AuthCounters> = Arc::default();

@@ -181,6 +181,9 @@ pub enum InvalidOptions {
     /// See [`FailureLimits`].
     #[error("the limits of failing log-ins and the time for which they count must not be zero")]
     Failures,
+    /// See [`AuthOptions::hashes_at_once`].
+    #[error("the threads that compute password hashes can't be started: does the system allow no more?")]
+    Threads,
 }
 
 #[cfg(test)]
