@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use mailhorn_lines::Framer;
-use mailhorn_pop3::{Announced, Channel, Encoded, Options, PlaintextLogIn, Reply, Session, StatusLine, Step};
+use mailhorn_pop3::{
+    Announced, Channel, Encoded, Limit, Options, PlaintextLogIn, Reply, Session, StatusLine, Step,
+};
 use mailhorn_ports::{Account, Ids, MailStore};
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
@@ -187,6 +189,8 @@ struct Conversation {
     session: Session<Arc<Listing>>,
     body: Option<Body>,
     ahead: ReadAhead,
+    /// Since when the client has owed a whole command.
+    waiting_since: Option<Instant>,
     account: Option<Arc<Account>>,
     scram: ScramUnderway,
     // Fields are dropped in this order: the maildrop is free before the connection's place is.
@@ -231,6 +235,7 @@ impl Conversation {
             session,
             body: None,
             ahead: ReadAhead::default(),
+            waiting_since: None,
             account: None,
             scram: ScramUnderway::default(),
             lock: None,
@@ -245,9 +250,14 @@ impl Conversation {
 
     async fn run(mut self: Box<Self>, implicit_tls: bool) {
         let ended = self.talk(implicit_tls).await;
-        if self.session.is_abused() {
-            self.deps.metrics.limit("pop3.bad_commands");
-            self.deps.bans.abused(self.connection.peer());
+        if let Some(limit) = self.session.reached() {
+            self.deps.metrics.limit(match limit {
+                Limit::BadCommands => "pop3.bad_commands",
+                Limit::EndlessLine => "pop3.endless_line",
+            });
+            if self.account.is_none() {
+                self.deps.bans.abused(self.connection.peer());
+            }
         }
         if let Err(error) = &ended {
             tracing::debug!(session = self.alive.number(), peer = %self.connection.peer(), %error, "POP3 connection lost");
@@ -273,6 +283,7 @@ impl Conversation {
             self.framer.set_limit(self.session.line_octets_max());
             let step = match self.framer.next_frame() {
                 Some(frame) => {
+                    self.waiting_since = None;
                     let begun = Instant::now();
                     let step = self.session.command(frame);
                     let next = self.perform(step).await?;
@@ -305,13 +316,15 @@ impl Conversation {
         } else {
             options.log_in_timeout
         };
+        // A command resets the timer (RFC 1939 §3), an octet of one doesn't.
+        let begun = *self.waiting_since.get_or_insert_with(Instant::now);
         let framer = &mut self.framer;
         let read = self.connection.read(|octets| framer.push(octets));
         tokio::select! {
             biased;
             read = read => Ok((read? == 0).then_some(Step::Close)),
             () = self.drain.wait() => Ok(Some(self.session.shutting_down())),
-            () = tokio::time::sleep(silence) => {
+            () = tokio::time::sleep_until(begun + silence) => {
                 self.deps.metrics.limit("pop3.idle_timeout");
                 Ok(Some(self.session.timed_out()))
             }

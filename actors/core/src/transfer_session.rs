@@ -180,6 +180,8 @@ struct Conversation {
     /// The accounts of the recipients that were accepted in this transaction.
     accepted: Vec<(Address, Arc<Account>)>,
     log_in: LogIn,
+    /// Since when the client has owed a whole command.
+    waiting_since: Option<Instant>,
     /// When the transaction has to have its content.
     transaction_ends: Option<Instant>,
     /// The message that is coming in.
@@ -220,6 +222,7 @@ impl Conversation {
             out: Vec::new(),
             accepted: Vec::new(),
             log_in: LogIn::default(),
+            waiting_since: None,
             transaction_ends: None,
             receiving: None,
             unread: Notes::new(deps.log.clone()),
@@ -253,6 +256,7 @@ impl Conversation {
             self.framer.set_limit(self.session.line_octets_max());
             let step = match self.framer.next_frame() {
                 Some(frame) => {
+                    self.waiting_since = None;
                     let begun = Instant::now();
                     let verb = self.verb(&frame);
                     let step = self.session.command(frame);
@@ -287,7 +291,9 @@ impl Conversation {
 
     /// Waits for octets, or for a reason to end. A transaction that has begun may go on while the node drains.
     async fn fill(&mut self) -> io::Result<Fill> {
-        let deadline = self.deadline();
+        // An octet of a command is not the command: a client that sends one now and then is as silent.
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = self.deadline(since);
         if deadline <= Instant::now() {
             return Ok(Fill::End(self.out_of_time()));
         }

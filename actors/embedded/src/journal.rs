@@ -91,7 +91,10 @@ pub(crate) fn cut_torn_end(store: &Path) -> io::Result<usize> {
     };
     let octets = fs::read(&path)?;
     let whole = whole_batches(&octets);
-    let written = octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+    let written = octets
+        .iter()
+        .rposition(|octet| *octet != 0)
+        .map_or(0, |last| last + 1);
     if written > whole {
         let journal = File::options().write(true).open(path)?;
         journal.set_len(whole as u64)?;

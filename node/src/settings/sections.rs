@@ -149,7 +149,7 @@ section!(
         /// user, `authenticated`: who has logged in, and then with an address of their own alone. Networks of
         /// `auth.trusted_networks` may send with any, and so may LMTP.
         local_senders: LocalSenders = "anyone";
-        /// How long a client may be silent, between commands or within a message (RFC 5321 §4.5.3.2 asks for at
+        /// How long a client may take to its next command, or be silent within a message (RFC 5321 §4.5.3.2 asks for at
         /// least 5 minutes).
         idle_timeout: Duration = "5m", "5m" to "1h";
         /// How long a transaction may take, from MAIL to the end of its content, however busy its client is; on LMTP too.
@@ -171,7 +171,7 @@ section!(
     Lmtp {
         /// Addresses to listen on. An empty list: LMTP is off.
         listen: Vec<SocketAddr> = "127.0.0.1:2424";
-        /// How long a client may be silent, between commands or within a message.
+        /// How long a client may take to its next command, or be silent within a message.
         idle_timeout: Duration = "5m", "5m" to "1h";
         /// How many connections may be open. Further ones are greeted with 421 and closed.
         max_connections: u32 = "1000", "1" to "1000000";
@@ -194,8 +194,8 @@ section!(
         /// How long a log-in waits for a maildrop that another session holds, before it is answered with
         /// `-ERR [IN-USE]`. 0: it does not wait.
         lock_wait: Duration = "2s", "0" to "30s";
-        /// How long a client that is logged in may be silent before its connection is closed, without deleting
-        /// anything (RFC 1939 §3 asks for at least 10 minutes).
+        /// How long a client that is logged in may take to its next command before its connection is closed, without
+        /// deleting anything (RFC 1939 §3 asks for at least 10 minutes).
         idle_timeout: Duration = "10m", "10m" to "24h";
         /// The same for a client that isn't logged in yet.
         log_in_timeout: Duration = "3m", "10s" to "24h";

@@ -1,6 +1,6 @@
 //! The framer, in pieces of any size and under limits that change, against splitting the whole stream at its line feeds.
 
-use mailhorn_lines::{Frame, Framer};
+use mailhorn_lines::{ENDLESS_TIMES_LIMIT, Frame, Framer};
 
 /// The first two octets are the limits, taken in turns; the third is the size of the pieces; the rest is the stream.
 pub(crate) fn target(input: &[u8]) {
@@ -25,7 +25,9 @@ pub(crate) fn target(input: &[u8]) {
         }
     }
     assert_eq!(frames, expected);
-    assert_eq!(framer.is_empty(), stream.is_empty() || stream.ends_with(b"\n"));
+    let ended = frames.last() == Some(&Frame::Endless);
+    let whole = stream.is_empty() || stream.ends_with(b"\n");
+    assert_eq!(framer.is_empty(), whole && !ended);
     data_phase(stream, usize::from(*chunk));
 }
 
@@ -53,15 +55,21 @@ fn data_phase(stream: &[u8], octets: usize) {
 }
 
 fn model(stream: &[u8], limits: [usize; 2]) -> Vec<Frame> {
-    let whole = stream
-        .split_inclusive(|octet| *octet == b'\n')
-        .filter(|line| line.ends_with(b"\n"));
-    let frames = whole.enumerate().map(|(number, line)| {
-        if line.len() > limits[number % 2] {
-            return Frame::TooLong;
+    let mut frames = Vec::new();
+    for line in stream.split_inclusive(|octet| *octet == b'\n') {
+        let limit = limits[frames.len() % 2];
+        if line.len() > limit * ENDLESS_TIMES_LIMIT {
+            frames.push(Frame::Endless);
+            break;
         }
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        Frame::Line(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
-    });
-    frames.collect()
+        let Some(whole) = line.strip_suffix(b"\n") else {
+            break;
+        };
+        frames.push(if line.len() > limit {
+            Frame::TooLong
+        } else {
+            Frame::Line(whole.strip_suffix(b"\r").unwrap_or(whole).to_vec())
+        });
+    }
+    frames
 }

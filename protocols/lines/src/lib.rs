@@ -14,7 +14,13 @@ pub enum Frame {
     Line(Vec<u8>),
     /// A line longer than the limit. All of it was thrown away, up to and including its line end.
     TooLong,
+    /// A line so long that its end isn't waited for. It is the last frame: nothing behind it can be told from it.
+    Endless,
 }
+
+/// A line of more than so many times the limit is [`Frame::Endless`]: with what the protocols allow in a command 16 KiB to 768 KiB.
+/// No client that means well sends such a line, and whoever does could go on for ever.
+pub const ENDLESS_TIMES_LIMIT: usize = 64;
 
 /// Cuts a stream of octets into [`Frame`]s, holding at most one line in memory.
 ///
@@ -29,7 +35,10 @@ pub struct Framer {
     /// Up to where `buffer` was searched for an LF without finding one.
     searched: usize,
     line_octets_max: usize,
-    discarding: bool,
+    /// Octets that were thrown away of a line that is too long, as far as it has come.
+    discarded: usize,
+    /// [`Frame::Endless`] was given.
+    ended: bool,
 }
 
 impl Framer {
@@ -41,7 +50,8 @@ impl Framer {
             start: 0,
             searched: 0,
             line_octets_max,
-            discarding: false,
+            discarded: 0,
+            ended: false,
         }
     }
 
@@ -56,27 +66,34 @@ impl Framer {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// The next whole line, if there is one.
+    /// The next whole line, if there is one, or the end of all lines.
     pub fn next_frame(&mut self) -> Option<Frame> {
+        if self.ended {
+            self.discard();
+            return None;
+        }
         let from = self.searched.max(self.start);
         let found = self
             .buffer
             .get(from..)
             .and_then(|rest| memchr::memchr(b'\n', rest));
         let Some(offset) = found else {
-            self.without_line_end();
-            return None;
+            return self.without_line_end();
         };
         let lf = from.saturating_add(offset);
         let after = lf.saturating_add(1);
         let whole = self.buffer.get(self.start..after).unwrap_or_default();
-        let frame = if self.discarding || whole.len() > self.line_octets_max {
+        let octets = self.discarded.saturating_add(whole.len());
+        if self.is_endless(octets) {
+            return Some(self.end());
+        }
+        let frame = if octets > self.line_octets_max {
             Frame::TooLong
         } else {
             let line = whole.strip_suffix(b"\n").unwrap_or(whole);
             Frame::Line(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
         };
-        self.discarding = false;
+        self.discarded = 0;
         self.start = after;
         self.searched = after;
         self.give_back_if_empty();
@@ -87,7 +104,7 @@ impl Framer {
     /// (CVE-2011-0411, CVE-2021-38542: what came before the upgrade must not be read after it).
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.buffered().is_empty() && !self.discarding
+        self.buffered().is_empty() && self.discarded == 0
     }
 
     /// What is buffered and not yet cut, for a switch to mail data.
@@ -103,14 +120,28 @@ impl Framer {
         self.give_back_if_empty();
     }
 
-    fn without_line_end(&mut self) {
+    fn without_line_end(&mut self) -> Option<Frame> {
         self.searched = self.buffer.len();
-        if self.buffered().len() >= self.line_octets_max {
-            self.discarding = true;
+        if self.discarded > 0 || self.buffered().len() >= self.line_octets_max {
+            self.discard();
         }
-        if self.discarding {
-            self.start = self.buffer.len();
-        }
+        self.is_endless(self.discarded).then(|| self.end())
+    }
+
+    fn is_endless(&self, octets: usize) -> bool {
+        octets > self.line_octets_max.saturating_mul(ENDLESS_TIMES_LIMIT)
+    }
+
+    fn end(&mut self) -> Frame {
+        self.ended = true;
+        self.discard();
+        Frame::Endless
+    }
+
+    /// Throws away what is buffered, all of it of one line.
+    fn discard(&mut self) {
+        self.discarded = self.discarded.saturating_add(self.buffered().len());
+        self.start = self.buffer.len();
         self.give_back_if_empty();
     }
 
@@ -173,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_holds_no_more_memory_than_the_limit() {
+    fn a_line_that_is_too_long_holds_no_more_memory_than_the_limit() {
         let mut framer = Framer::new(100);
-        for _ in 0..10_000 {
+        for _ in 0..ENDLESS_TIMES_LIMIT {
             framer.push(&[b'x'; 50]);
             assert_eq!(framer.next_frame(), None);
             assert!(framer.buffered().len() <= 100);
@@ -185,6 +216,32 @@ mod tests {
         assert_eq!(framer.next_frame(), Some(Frame::TooLong));
         assert_eq!(framer.next_frame(), Some(line("NOOP")));
         assert!(framer.is_empty());
+    }
+
+    #[test]
+    fn an_endless_line_is_the_last_frame_wherever_it_is_cut() {
+        let longest = 10 * ENDLESS_TIMES_LIMIT;
+        let line_of = |octets: usize| [&vec![b'x'; octets - 2], &b"\r\n"[..]].concat();
+        let stream = [line_of(longest), line_of(longest + 1), b"QUIT\r\n".to_vec()].concat();
+        for chunk in [1, 7, longest, stream.len()] {
+            assert_eq!(
+                cut(&stream, chunk, 10),
+                [Frame::TooLong, Frame::Endless],
+                "{chunk}"
+            );
+        }
+        let mut framer = Framer::new(10);
+        framer.push(&vec![b'x'; longest]);
+        assert_eq!(framer.next_frame(), None);
+        framer.push(b"x");
+        assert_eq!(
+            framer.next_frame(),
+            Some(Frame::Endless),
+            "its end is not waited for"
+        );
+        framer.push(b"\r\nQUIT\r\n");
+        assert_eq!(framer.next_frame(), None);
+        assert!(framer.buffered().is_empty() && !framer.is_empty());
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use header::{Header, HeaderScan};
 pub use maildrop::{Maildrop, UniqueId};
 pub use mailhorn_sasl::{Mechanism, Secret, ServerNonce, StoredKeys};
 pub use reply::{Capabilities, Encoded, Listing, Mechanisms, Reply, StatusLine};
-pub use session::{Answer, Ask, Channel, Method, Options, PlaintextLogIn, Session, Step};
+pub use session::{Answer, Ask, Channel, Limit, Method, Options, PlaintextLogIn, Session, Step};
 
 /// The most octets of a command with its line end (RFC 2449 §4).
 pub const COMMAND_OCTETS_MAX: usize = 255;

@@ -179,6 +179,15 @@ pub enum Answer<M> {
     CommitUnknown,
 }
 
+/// A limit that ends a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// [`crate::BAD_COMMANDS_BEFORE_LOG_IN_MAX`] or [`crate::BAD_COMMANDS_AFTER_LOG_IN_MAX`].
+    BadCommands,
+    /// [`mailhorn_lines::ENDLESS_TIMES_LIMIT`].
+    EndlessLine,
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session<M> {
@@ -187,7 +196,7 @@ pub struct Session<M> {
     /// RFC 6856 §2.1.
     utf8: bool,
     bad_commands: u8,
-    is_abused: bool,
+    reached: Option<Limit>,
     log_in_failures: u8,
     verb: Verb,
     state: State<M>,
@@ -234,7 +243,7 @@ impl<M: Maildrop> Session<M> {
             channel,
             utf8: false,
             bad_commands: 0,
-            is_abused: false,
+            reached: None,
             log_in_failures: 0,
             verb: Verb::Unknown,
             state: State::Authorization { user: None },
@@ -250,7 +259,12 @@ impl<M: Maildrop> Session<M> {
     /// Takes a command, or a SASL response where one is awaited. Frames must have been cut with the limit of
     /// [`Session::line_octets_max`].
     pub fn command(&mut self, frame: Frame) -> Step {
-        match mem::replace(&mut self.state, State::Closed) {
+        let state = mem::replace(&mut self.state, State::Closed);
+        if frame == Frame::Endless {
+            self.verb = Verb::Unknown;
+            return self.end_for(Limit::EndlessLine, "line without an end");
+        }
+        match state {
             State::Authorization { user } => {
                 let command = self.parse(frame);
                 self.authorization(user, command)
@@ -335,10 +349,10 @@ impl<M: Maildrop> Session<M> {
         self.opened().is_some()
     }
 
-    /// Whether it ended because of too many bad commands, from somebody who had not logged in.
+    /// The limit that it ended for, if it did.
     #[must_use]
-    pub fn is_abused(&self) -> bool {
-        self.is_abused
+    pub fn reached(&self) -> Option<Limit> {
+        self.reached
     }
 
     /// The command that is being served or was served last, for metrics; AUTH also for its responses.
@@ -383,7 +397,7 @@ impl<M: Maildrop> Session<M> {
         let (verb, command) = match frame {
             // The line may hold a password: it is cleared when it has been read.
             Frame::Line(line) => command::parse(Secret::new(line).declassify()),
-            Frame::TooLong => (Verb::Unknown, Err(SyntaxError::TooLong)),
+            Frame::TooLong | Frame::Endless => (Verb::Unknown, Err(SyntaxError::TooLong)),
         };
         self.verb = verb;
         command
@@ -407,10 +421,14 @@ impl<M: Maildrop> Session<M> {
             _ => BAD_COMMANDS_BEFORE_LOG_IN_MAX,
         };
         if self.bad_commands >= max {
-            self.is_abused = !matches!(state, State::Transaction(_));
-            return Step::ReplyThenClose(error("too many bad commands"));
+            return self.end_for(Limit::BadCommands, "too many bad commands");
         }
         self.go_on(state, error(text))
+    }
+
+    fn end_for(&mut self, limit: Limit, text: &'static str) -> Step {
+        self.reached = Some(limit);
+        Step::ReplyThenClose(error(text))
     }
 
     fn capabilities(&self, before_log_in: bool) -> Reply {

@@ -19,6 +19,8 @@ pub enum Limit {
     LogInFailures,
     /// [`crate::Options::messages_max`].
     Messages,
+    /// [`mailhorn_lines::ENDLESS_TIMES_LIMIT`].
+    EndlessLine,
 }
 
 /// One reply: a code, an enhanced status code where RFC 2034 §4 wants one, and a text of one or more lines.
@@ -218,6 +220,13 @@ pub(crate) fn too_many_errors(hostname: &Domain) -> Reply {
     Reply {
         limit: Some(Limit::BadCommands),
         ..Reply::closing("4.7.0", hostname, "too many errors, closing")
+    }
+}
+
+pub(crate) fn endless_line(hostname: &Domain) -> Reply {
+    Reply {
+        limit: Some(Limit::EndlessLine),
+        ..Reply::closing("4.7.0", hostname, "line without an end, closing")
     }
 }
 

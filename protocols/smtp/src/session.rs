@@ -242,6 +242,9 @@ impl Session {
 
     /// Obeys one line of the client. It was cut with the limit of [`Session::line_octets_max`].
     pub fn command(&mut self, frame: Frame) -> Step {
+        if frame == Frame::Endless {
+            return self.close(reply::endless_line(&self.options.hostname));
+        }
         if self.awaits_response()
             && let State::Responding(exchange) = mem::take(&mut self.state)
         {

@@ -133,7 +133,7 @@ impl Conversation {
     /// Waits for octets of content. A step instead, when the session has to end.
     async fn fill_content(&mut self) -> io::Result<Option<Step>> {
         // A client that always has something to read leaves no moment to a timer.
-        let deadline = self.deadline();
+        let deadline = self.deadline(Instant::now());
         if deadline <= Instant::now() {
             return Ok(Some(self.out_of_time()));
         }
@@ -157,9 +157,9 @@ impl Conversation {
             .get_or_insert_with(|| Instant::now() + timeout);
     }
 
-    /// When the session ends if nothing comes before.
-    pub(super) fn deadline(&self) -> Instant {
-        let idle = Instant::now() + self.deps.options.idle_timeout;
+    /// When the session ends if what has been waited for since then doesn't come.
+    pub(super) fn deadline(&self, since: Instant) -> Instant {
+        let idle = since + self.deps.options.idle_timeout;
         self.transaction_ends.map_or(idle, |ends| ends.min(idle))
     }
 

@@ -43,7 +43,7 @@ impl Conversation {
         }
         if let Some(limit) = replies.iter().find_map(Reply::limit) {
             self.deps.metrics.limit(setting(limit));
-            if limit == Limit::BadCommands && !self.log_in.is_done() {
+            if matches!(limit, Limit::BadCommands | Limit::EndlessLine) && !self.log_in.is_done() {
                 self.deps.bans.abused(self.connection.peer());
             }
         }
@@ -67,7 +67,7 @@ pub fn ban_notice(options: &Options) -> Vec<u8> {
     octets
 }
 
-/// The setting of a limit that was reached: of SMTP, and LMTP has it too.
+/// What a limit that was reached is counted as: its setting, if it has one; of SMTP, and LMTP has it too.
 fn setting(limit: Limit) -> &'static str {
     match limit {
         Limit::MessageSize => "smtp.max_message_size",
@@ -75,5 +75,6 @@ fn setting(limit: Limit) -> &'static str {
         Limit::BadCommands => "smtp.max_bad_commands",
         Limit::LogInFailures => "smtp.max_log_in_failures",
         Limit::Messages => "smtp.max_messages",
+        Limit::EndlessLine => "smtp.endless_line",
     }
 }

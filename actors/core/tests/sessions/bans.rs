@@ -11,7 +11,7 @@ use super::world::{Client, Knobs, World};
 
 const NOTICE: &str = "-ERR [SYS/TEMP] too many failures from your address";
 
-fn banning() -> Knobs {
+pub(crate) fn banning() -> Knobs {
     Knobs {
         bans: Some(BanLimits {
             failed_log_ins_max: 4,

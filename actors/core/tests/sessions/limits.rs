@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::authentication::limit_reached;
+use crate::bans::banning;
 use crate::transfer::smtp;
 use crate::world::{Client, Knobs, World};
 
@@ -127,5 +128,53 @@ async fn limits_that_the_protocol_knows_are_counted_by_their_settings() {
         "smtp.max_bad_commands",
     ] {
         assert_eq!(limit_reached(&world, setting), 1, "{setting}");
+    }
+}
+
+#[actix::test]
+async fn a_line_without_an_end_ends_the_session_wherever_it_is() {
+    let world = World::start(banning()).await;
+    let mut logged_in = world.logged_in("ann").await;
+    let mut client = world.pop3().await;
+    client.send_until_closed(&"x".repeat(8_192)).await;
+    let mut client = smtp(&world).await;
+    client.send_until_closed(&"x".repeat(8_192)).await;
+    logged_in.send_until_closed(&"x".repeat(8_192)).await;
+    assert_eq!(limit_reached(&world, "pop3.endless_line"), 2);
+    assert_eq!(limit_reached(&world, "smtp.endless_line"), 1);
+    let [ban] = &world.bans.list()[..] else {
+        panic!("who has not logged in and goes on so is banned")
+    };
+    assert_eq!(ban.reason, "2 sessions of bad commands in 10 min");
+}
+
+/// Sends an octet now and then, and gives what is said to it.
+async fn drip(client: &mut Client) -> Option<String> {
+    loop {
+        tokio::select! {
+            line = client.line() => return line,
+            () = tokio::time::sleep(SHORT / 6) => client.send("N").await,
+        }
+    }
+}
+
+#[actix::test]
+async fn a_client_that_sends_its_command_octet_by_octet_is_as_good_as_silent() {
+    let world = World::start(Knobs {
+        pop3_idle: SHORT,
+        transfer: |options, _| options.idle_timeout = SHORT,
+        ..Knobs::default()
+    })
+    .await;
+    for limit in ["smtp.idle_timeout", "lmtp.idle_timeout", "pop3.idle_timeout"] {
+        let mut client = match limit {
+            "smtp.idle_timeout" => smtp(&world).await,
+            "lmtp.idle_timeout" => world.lmtp().await,
+            _ => world.logged_in("ann").await,
+        };
+        let said = drip(&mut client).await;
+        let expected = (limit != "pop3.idle_timeout").then_some("421 4.4.2");
+        assert_eq!(said.as_ref().map(|said| &said[..9]), expected, "{limit}");
+        assert_eq!(limit_reached(&world, limit), 1, "{limit}");
     }
 }

@@ -114,7 +114,7 @@ impl<M: Maildrop> Session<M> {
             Frame::Line(line) => Secret::new(line),
             // What follows a response too long to hold could be the rest of a password: it is not read as
             // a command.
-            Frame::TooLong => return Step::ReplyThenClose(error("response too long")),
+            Frame::TooLong | Frame::Endless => return Step::ReplyThenClose(error("response too long")),
         };
         let progress = exchange.respond_encoded(line.declassify());
         self.proceed(None, mechanism, progress)

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use expect_test::expect;
-use mailhorn_pop3::{Announced, Channel, Encoded, Expire, Implementation, Options, Reply, Step};
+use mailhorn_pop3::{Announced, Channel, Encoded, Expire, Implementation, Limit, Options, Reply, Step};
 
 use crate::support::{Driver, Drop, check, plaintext, secure, three};
 
@@ -230,6 +230,26 @@ fn three_lines_that_are_no_commands_end_a_session_before_log_in() {
             C: USER tim
         "#]],
     );
+}
+
+#[test]
+fn a_line_without_an_end_closes_the_connection() {
+    let mut driver = Driver::new(plaintext(), Channel::Plain, three());
+    driver.run("C: NOOP <x*16313>\nC: NOOP <x*16314>\nC: USER tim");
+    let said = driver
+        .transcript
+        .lines()
+        .filter(|line| !line.starts_with("C: NOOP"));
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            "S: -ERR line too long",
+            "S: -ERR line without an end",
+            "-- closed",
+            "C: USER tim"
+        ]
+    );
+    assert_eq!(driver.session.reached(), Some(Limit::EndlessLine));
 }
 
 #[test]

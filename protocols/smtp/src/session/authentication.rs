@@ -73,7 +73,7 @@ impl Session {
         match frame {
             Frame::Line(line) => self.proceed(exchange.respond_encoded(Secret::new(line).declassify())),
             // All of it was thrown away, so no part of it can be taken for a command.
-            Frame::TooLong => self.bad_command(reply::AUTH_LINE_TOO_LONG),
+            Frame::TooLong | Frame::Endless => self.bad_command(reply::AUTH_LINE_TOO_LONG),
         }
     }
 

@@ -198,7 +198,7 @@ fn an_exchange_that_goes_wrong_costs_one_reply_and_the_session_goes_on() {
         S: 501 5.5.4 malformed response
         C: AUTH LOGIN
         S: 334 VXNlcm5hbWU6
-        {endless line}
+        {long line}
         S: 500 5.5.6 response too long
         C: AUTH CRAM-MD5
         S: 504 5.5.4 authentication mechanism not supported

@@ -3,7 +3,7 @@
 //!
 //! `C: …` is a line of the client. Between braces stands what the driver does: `{accepted}` and the other
 //! recipient verdicts, `{delivered, full, …}` after a delivery was asked for, `{complete}` and the other ends
-//! of the content, `{tls}`, `{silence}`, `{shutdown}`, `{endless line}`. `S: …` is a line of a reply and
+//! of the content, `{tls}`, `{silence}`, `{shutdown}`, `{long line}`, `{endless line}`. `S: …` is a line of a reply and
 //! `> …` a step.
 
 use std::sync::Arc;
@@ -112,7 +112,8 @@ fn turn(session: &mut Session, line: &str) -> Option<Step> {
         "local" => session.answer(Answer::Sender(SenderStanding::Local)),
         "own" => session.answer(Answer::Sender(SenderStanding::Own)),
         "sender unknown" => session.answer(Answer::Sender(SenderStanding::Unavailable)),
-        "endless line" => session.command(Frame::TooLong),
+        "long line" => session.command(Frame::TooLong),
+        "endless line" => session.command(Frame::Endless),
         _ => match (data_end(did), recipient_verdict(did)) {
             (Some(end), _) => session.data_ended(end),
             (_, Some(verdict)) => session.answer(Answer::Recipient(verdict)),

@@ -1,9 +1,11 @@
 //! Transcripts of SMTP sessions, with the world's answers between braces.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use mailhorn_smtp::{Domain, Options, Peer, Protocol, Security, too_many_connections};
+use mailhorn_lines::Frame;
+use mailhorn_smtp::{Domain, Limit, Options, Peer, Protocol, Security, Session, Step, too_many_connections};
 
 use crate::script::{options, play, play_introduced, played_introduced, played_with};
 
@@ -351,7 +353,7 @@ fn what_is_not_understood_costs_one_reply() {
         S: 502 5.5.1 command not implemented
         C: NOOP ü
         S: 500 5.5.2 commands are ASCII
-        {endless line}
+        {long line}
         S: 500 5.5.2 line too long
         C: HELO
         S: 501 5.5.4 syntax error in parameters
@@ -377,6 +379,25 @@ fn what_is_not_understood_costs_one_reply() {
 }
 
 #[test]
+fn a_line_without_an_end_ends_the_session_wherever_it_is() {
+    for before in [
+        "",
+        "C: EHLO c\nC: MAIL FROM:<bob@example.net>\n",
+        "C: EHLO c\nC: AUTH LOGIN\n",
+    ] {
+        let mut session = Session::new(Arc::new(options(Protocol::Smtp)), Peer::new(Security::Tls));
+        for line in before.lines() {
+            session.command(Frame::Line(line.trim_start_matches("C: ").into()));
+        }
+        let Step::ReplyThenClose(replies) = session.command(Frame::Endless) else {
+            panic!("it is closed after {before:?}")
+        };
+        let reply = replies.iter().next().unwrap();
+        assert_eq!((reply.code(), reply.limit()), (421, Some(Limit::EndlessLine)));
+    }
+}
+
+#[test]
 fn after_too_many_bad_commands_the_session_ends() {
     let few = Options {
         bad_commands_max: 2,
@@ -392,7 +413,7 @@ fn after_too_many_bad_commands_the_session_ends() {
         S: 250 2.0.0 ok
         C: DATA
         S: 503 5.5.1 MAIL first
-        {endless line}
+        {long line}
         S: 421 4.7.0 mx.example.org too many errors, closing
         > close
         C: NOOP
