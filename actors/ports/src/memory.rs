@@ -105,6 +105,7 @@ struct Script {
     commit_delay: Duration,
     unavailable: bool,
     refuse_listings: bool,
+    refuse_logs: bool,
     refuse_usage: bool,
     panic_at_account: Option<String>,
 }
@@ -134,6 +135,11 @@ impl MemoryStore {
     /// While set, mailboxes are not listed; all else is as before.
     pub fn refuse_listings(&self, refuse: bool) {
         self.0.lock().script.refuse_listings = refuse;
+    }
+
+    /// While set, it is not said which logs there are; all else is as before.
+    pub fn refuse_logs(&self, refuse: bool) {
+        self.0.lock().script.refuse_logs = refuse;
     }
 
     /// While set, usage is not told; all else is as before.

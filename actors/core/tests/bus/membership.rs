@@ -119,6 +119,28 @@ fn what_a_node_did_last_before_it_left_is_not_missed_in_silence() {
 }
 
 #[test]
+fn a_group_leaves_what_another_follows_also_while_the_store_does_not_say_which_logs_there_are() {
+    paused(async {
+        let world = world();
+        let [a, b] = nodes(&world, ["a", "b"]).await;
+        let (here, there) = (Recorder::willing(), Recorder::willing());
+        a.group("g", &here).await;
+        b.announce(World::event(1, "before")).await;
+        here.wait_done(1).await;
+        store(&world).refuse_logs(true);
+        tokio::join!(b.group("g", &there), async {
+            a.wait_runners("g", 2).await;
+            b.announce(World::event(1, "after")).await;
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!((here.names(), there.calls()), (vec!["before".to_owned()], 0));
+            store(&world).refuse_logs(false);
+        });
+        there.wait_done(1).await;
+        assert_eq!((there.names(), here.calls()), (vec!["after".to_owned()], 1));
+    });
+}
+
+#[test]
 fn a_node_that_comes_back_ends_its_former_log_itself_and_sooner() {
     paused(async {
         let world = world();

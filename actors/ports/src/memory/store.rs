@@ -68,7 +68,11 @@ impl MailStore for MemoryStore {
 
     async fn logs(&self) -> Result<Vec<(Generation, String)>, StoreError> {
         self.available()?;
-        let owners = self.0.lock().owners.clone();
+        let state = self.0.lock();
+        if state.script.refuse_logs {
+            return Err(StoreError::Unavailable("the double was told to name no logs".into()));
+        }
+        let owners = state.owners.clone();
         Ok(owners.into_iter().collect())
     }
 

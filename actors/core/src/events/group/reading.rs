@@ -32,12 +32,13 @@ impl Worker {
     pub(super) async fn try_follow(&mut self) -> Result<(), StoreError> {
         let members = Arc::clone(&self.deps.members.borrow());
         let (group, store) = (&self.deps.call.group, &self.deps.call.store);
+        let follows = |log: &Generation| members.follows(*log, group, self.deps.scope);
+        // Before the store is asked: while it doesn't answer, a log that another follows would be shown by both.
+        self.lines.retain(|log, _| follows(log));
         let logs = self.deps.mail.logs().await?.into_iter().map(|(log, _)| log);
         // What is parked outlives its log.
         let parked = store.parked_logs(group).await?;
         let logs: BTreeSet<Generation> = logs.chain(parked).chain([members.me()]).collect();
-        let follows = |log: &Generation| members.follows(*log, group, self.deps.scope);
-        self.lines.retain(|log, _| follows(log));
         let new: Vec<Generation> = logs
             .into_iter()
             .filter(|log| follows(log) && !self.lines.contains_key(log))
