@@ -37,7 +37,7 @@ use crate::mailbox::{Listing, LockMode, Mailboxes, MaildropLock};
 use crate::metrics::Metrics;
 use crate::observe::{Alive, Kind};
 use crate::read_ahead::ReadAhead;
-use crate::transport::Connection;
+use crate::transport::{Connection, HANDSHAKE_TIMEOUT, WRITE_TIMEOUT, counted};
 
 /// Reply octets that are gathered before they are sent. What a session holds of a message at most is this, a chunk
 /// and a chunk's dots.
@@ -403,20 +403,21 @@ impl Conversation {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        self.connection
+        let written = self
+            .connection
             .write(&mut self.out, self.deps.options.write_stall)
-            .await
+            .await;
+        counted(&self.deps.metrics, WRITE_TIMEOUT, written)
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {
         let Some(config) = self.deps.tls.clone() else {
             return Err(io::Error::other("TLS was asked for where it is not offered"));
         };
-        Box::pin(
-            self.connection
-                .start_tls(config, self.deps.options.handshake_timeout),
-        )
-        .await
+        let handshake = self
+            .connection
+            .start_tls(config, self.deps.options.handshake_timeout);
+        counted(&self.deps.metrics, HANDSHAKE_TIMEOUT, Box::pin(handshake).await)
     }
 }
 

@@ -38,7 +38,7 @@ use crate::observe::{Alive, Kind};
 use crate::peers::is_in;
 use crate::quota::{QuotaVerdict, Quotas};
 use crate::recipients::{Owner, Recipients};
-use crate::transport::Connection;
+use crate::transport::{Connection, HANDSHAKE_TIMEOUT, WRITE_TIMEOUT, counted};
 
 /// How long a good-bye may take.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
@@ -399,11 +399,10 @@ impl Conversation {
         let Some(config) = self.deps.tls.clone() else {
             return Err(io::Error::other("TLS was asked for where it is not offered"));
         };
-        Box::pin(
-            self.connection
-                .start_tls(config, self.deps.options.handshake_timeout),
-        )
-        .await
+        let handshake = self
+            .connection
+            .start_tls(config, self.deps.options.handshake_timeout);
+        counted(&self.deps.metrics, HANDSHAKE_TIMEOUT, Box::pin(handshake).await)
     }
 
     async fn recipient(&mut self, address: Address, declared_octets: Option<u64>) -> RecipientVerdict {
@@ -454,9 +453,11 @@ impl Conversation {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        self.connection
+        let written = self
+            .connection
             .write(&mut self.out, self.deps.options.write_stall)
-            .await
+            .await;
+        counted(&self.deps.metrics, WRITE_TIMEOUT, written)
     }
 }
 

@@ -16,6 +16,22 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::acceptor::Socket;
+use crate::metrics::Metrics;
+
+/// What a client that takes nothing of what is sent to it for too long is counted as.
+pub(crate) const WRITE_TIMEOUT: &str = "net.write_timeout";
+/// The same for a handshake of TLS that takes too long.
+pub(crate) const HANDSHAKE_TIMEOUT: &str = "tls.handshake_timeout";
+
+/// Counts the limit if it is what ended this.
+pub(crate) fn counted<T>(metrics: &Metrics, limit: &'static str, done: io::Result<T>) -> io::Result<T> {
+    if let Err(error) = &done
+        && error.kind() == io::ErrorKind::TimedOut
+    {
+        metrics.limit(limit);
+    }
+    done
+}
 
 /// Octets that one read takes at most. On the stack and only while a read runs: an idle session has no read buffer.
 pub const READ_OCTETS_MAX: usize = 16 * 1024;

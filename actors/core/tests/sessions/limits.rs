@@ -178,3 +178,37 @@ async fn a_client_that_sends_its_command_octet_by_octet_is_as_good_as_silent() {
         assert_eq!(limit_reached(&world, limit), 1, "{limit}");
     }
 }
+
+#[actix::test]
+async fn a_client_that_reads_nothing_is_given_up_whatever_it_speaks() {
+    let world = World::start(Knobs {
+        write_stall: SHORT,
+        ..Knobs::default()
+    })
+    .await;
+    for (nth, protocol) in ["pop3", "smtp", "lmtp"].into_iter().enumerate() {
+        let (mut client, command) = match protocol {
+            "pop3" => (world.pop3().await, "CAPA\r\n"),
+            "smtp" => (smtp(&world).await, "EHLO client.example\r\n"),
+            _ => (world.lmtp().await, "LHLO client.example\r\n"),
+        };
+        client.send_until_closed(&command.repeat(1_000)).await;
+        let counted = limit_reached(&world, "net.write_timeout");
+        assert_eq!(counted, nth as u64 + 1, "{protocol}");
+    }
+    world.pop3().await;
+}
+
+#[actix::test]
+async fn connections_of_one_address_that_are_too_many_are_refused_and_counted() {
+    let world = World::start(Knobs {
+        per_address_max: 2,
+        ..Knobs::default()
+    })
+    .await;
+    let _held = [world.pop3().await, world.pop3().await];
+    let mut third = Client::connect(world.pop3).await;
+    third.expect("-ERR [SYS/TEMP]").await;
+    third.ends().await;
+    assert_eq!(limit_reached(&world, "max_connections_per_address"), 1);
+}

@@ -7,6 +7,7 @@ use mailhorn_events::MessageId;
 use mailhorn_ports::Directory;
 use mailhorn_ports::memory::{MemoryStore, NextCommit};
 
+use crate::authentication::limit_reached;
 use crate::world::{Client, Knobs, PASSWORD, World};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..dots\r\nend\r\n";
@@ -427,6 +428,7 @@ async fn too_many_connections_are_refused_in_a_line() {
     let mut third = Client::connect(world.pop3).await;
     third.expect("-ERR [SYS/TEMP]").await;
     third.ends().await;
+    assert_eq!(limit_reached(&world, "max_connections"), 1);
 }
 
 #[actix::test]

@@ -70,7 +70,9 @@ impl MailStore for MemoryStore {
         self.available()?;
         let state = self.0.lock();
         if state.script.refuse_logs {
-            return Err(StoreError::Unavailable("the double was told to name no logs".into()));
+            return Err(StoreError::Unavailable(
+                "the double was told to name no logs".into(),
+            ));
         }
         let owners = state.owners.clone();
         Ok(owners.into_iter().collect())

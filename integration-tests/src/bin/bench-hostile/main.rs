@@ -13,13 +13,12 @@ mod attacks;
 mod friend;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use mailhorn_integration_tests::figures::{limits_reached, resident_kib};
 use mailhorn_integration_tests::{Node, add_users};
 
 use crate::attacks::{ATTACKS, Attack, Target};
@@ -116,7 +115,7 @@ fn one(
     friend: &Friend,
     time: Duration,
 ) -> anyhow::Result<String> {
-    let (before, limits_before) = (resident_kib(node)?, limits_reached(node.admin())?);
+    let (before, limits_before) = figures(node)?;
     friend.take();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -127,7 +126,7 @@ fn one(
     drop(runtime);
     let most = watch.end();
     std::thread::sleep(REST);
-    let (after, limits) = (resident_kib(node)?, limits_reached(node.admin())?);
+    let (after, limits) = figures(node)?;
     let reached: Vec<String> = limits
         .iter()
         .filter_map(|(limit, count)| {
@@ -155,6 +154,12 @@ fn one(
     ))
 }
 
+/// Its memory, and how often each limit was reached.
+fn figures(node: &Node) -> anyhow::Result<(u64, BTreeMap<String, u64>)> {
+    let resident = resident_kib(node.pid()).context("the node's memory can't be read")?;
+    Ok((resident, limits_reached(node)?))
+}
+
 /// Looks at the node's memory all the time, on a thread of its own.
 struct Watch {
     end: std::sync::mpsc::Sender<()>,
@@ -170,7 +175,7 @@ impl Watch {
             while ended.recv_timeout(Duration::from_millis(50))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
-                most = resident_of(pid).unwrap_or(0).max(most);
+                most = resident_kib(pid).unwrap_or(0).max(most);
             }
             most
         });
@@ -181,38 +186,4 @@ impl Watch {
         drop(self.end);
         self.thread.join().unwrap_or(0)
     }
-}
-
-fn resident_kib(node: &Node) -> anyhow::Result<u64> {
-    resident_of(node.pid()).context("the node's memory can't be read")
-}
-
-fn resident_of(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// How often each limit was reached since the node began.
-fn limits_reached(admin: SocketAddr) -> anyhow::Result<BTreeMap<String, u64>> {
-    let mut stream = TcpStream::connect(admin)?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("mailhorn_limits_reached_total{"));
-    let mut counts = BTreeMap::new();
-    for line in lines {
-        if let Some((limit, count)) = line
-            .split_once("limit=\"")
-            .and_then(|(_, rest)| rest.split_once("\"} "))
-        {
-            counts.insert(limit.to_owned(), count.trim().parse()?);
-        }
-    }
-    Ok(counts)
 }
