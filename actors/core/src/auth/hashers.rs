@@ -1,8 +1,8 @@
 //! Where password hashes are computed: never on an arbiter's thread, at most so many at a time, behind a line of
 //! limited length.
 //!
-//! The threads are few and stay: one hash fills 19 MiB, which the allocator keeps for the thread that gave them back. On the
-//! many threads of a runtime's pool that came to a gigabyte.
+//! The threads are few and stay, for each keeps the memory of a hash, 19 MiB: on the many threads of a runtime's pool that came
+//! to a gigabyte.
 
 use std::io;
 use std::num::NonZeroUsize;

@@ -7,13 +7,12 @@
 //! Everything here is slow on purpose and blocks: [`Authenticator`](super::Authenticator) runs it where it stops
 //! nobody, a command-line tool runs it as it is. No error holds any part of a password.
 
-use argon2::password_hash::{Decimal, Error as HashError, Output, ParamsString, Salt, SaltString};
-use argon2::{
-    ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
-};
+use argon2::password_hash::{Decimal, Output, ParamsString, Salt, SaltString};
+use argon2::{ARGON2ID_IDENT, Params, PasswordHash};
 use mailhorn_ports::{Credentials, Ids, ScramKeys};
 use mailhorn_sasl::{KeysError, PASSWORD_OCTETS_MAX, SALT_OCTETS, Secret, StoredKeys};
 
+mod argon2id;
 mod foreign;
 
 use self::foreign::{ForeignHash, Scheme};
@@ -110,13 +109,11 @@ pub fn make_credentials(
             Err(KeysError::TooLong) => return Err(PasswordError::TooLong),
             Err(KeysError::Iterations) => return Err(InvalidOptions::ScramIterations.into()),
         };
-    let salt = salt(ids);
-    let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password(password.declassify(), &salt)
-        .map_err(|_| InvalidOptions::Argon2)?;
+    let salt = ids.random_octets::<{ Salt::RECOMMENDED_LENGTH }>();
+    let hash = argon2id::hash(params.clone(), password, &salt).map_err(|_| InvalidOptions::Argon2)?;
     Ok(Credentials {
         stamp: ids.stamp(),
-        hash: hash.to_string(),
+        hash: phc(&params, &salt, hash)?,
         scram,
         app_passwords: Vec::new(),
     })
@@ -182,11 +179,13 @@ pub fn check(password: &Secret, hash: &str) -> Result<bool, DamagedHash> {
     }
     validate(hash).map_err(|_| DamagedHash)?;
     let hash = PasswordHash::new(hash).map_err(|_| DamagedHash)?;
-    match Argon2::default().verify_password(password.declassify(), &hash) {
-        Ok(()) => Ok(true),
-        Err(HashError::Password) => Ok(false),
-        Err(_) => Err(DamagedHash),
-    }
+    let params = Params::try_from(&hash).map_err(|_| DamagedHash)?;
+    let (salt, expected) = hash.salt.zip(hash.hash).ok_or(DamagedHash)?;
+    let mut octets = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut octets).map_err(|_| DamagedHash)?;
+    let hash = argon2id::hash(params, password, salt).map_err(|_| DamagedHash)?;
+    // It takes as long whatever the octets are.
+    Ok(hash == expected)
 }
 
 /// Whether a stored hash is one of another server.
@@ -215,14 +214,20 @@ fn foreign(hash: &str) -> Result<Option<ForeignHash>, DamagedHash> {
 
 /// A hash of no password, which costs as much to check as a real one.
 pub(super) fn dummy_hash(ids: &Ids, cost: Argon2Cost) -> Result<String, InvalidOptions> {
-    let params = cost.params()?;
-    let salt = salt(ids);
+    let salt = ids.random_octets::<{ Salt::RECOMMENDED_LENGTH }>();
+    let hash = Output::new(&ids.random_octets::<{ Params::DEFAULT_OUTPUT_LEN }>());
+    phc(&cost.params()?, &salt, hash.map_err(|_| InvalidOptions::Argon2)?)
+}
+
+/// The text of an argon2id hash.
+fn phc(params: &Params, salt: &[u8], hash: Output) -> Result<String, InvalidOptions> {
+    let salt = SaltString::encode_b64(salt).map_err(|_| InvalidOptions::Argon2)?;
     let hash = PasswordHash {
         algorithm: ARGON2ID_IDENT,
         version: Some(ARGON2_VERSION),
-        params: ParamsString::try_from(&params).map_err(|_| InvalidOptions::Argon2)?,
+        params: ParamsString::try_from(params).map_err(|_| InvalidOptions::Argon2)?,
         salt: Some(salt.as_salt()),
-        hash: Output::new(&ids.random_octets::<{ Params::DEFAULT_OUTPUT_LEN }>()).ok(),
+        hash: Some(hash),
     };
     Ok(hash.to_string())
 }
@@ -251,11 +256,6 @@ pub(super) fn usable(keys: &ScramKeys) -> StoredKeys {
         stored_key: keys.stored_key,
         server_key: keys.server_key,
     }
-}
-
-fn salt(ids: &Ids) -> SaltString {
-    SaltString::encode_b64(&ids.random_octets::<{ Salt::RECOMMENDED_LENGTH }>())
-        .expect("a salt of the recommended length can be encoded")
 }
 
 /// `{SCHEME}data`.
