@@ -6,12 +6,21 @@ use std::net::TcpStream;
 
 use crate::process::Node;
 
-/// How often each limit was reached since the node began (`mailhorn_limits_reached_total`).
+/// How often each limit was reached since the node began.
 ///
 /// # Errors
 ///
 /// The node can't be asked.
 pub fn limits_reached(node: &Node) -> io::Result<BTreeMap<String, u64>> {
+    counted(node, "mailhorn_limits_reached_total")
+}
+
+/// A counter that has one label, by what that says.
+///
+/// # Errors
+///
+/// The node can't be asked.
+pub fn counted(node: &Node, metric: &str) -> io::Result<BTreeMap<String, u64>> {
     let mut stream = TcpStream::connect(node.admin())?;
     write!(
         stream,
@@ -21,9 +30,9 @@ pub fn limits_reached(node: &Node) -> io::Result<BTreeMap<String, u64>> {
     stream.read_to_string(&mut text)?;
     let counts = text
         .lines()
-        .filter_map(|line| line.strip_prefix("mailhorn_limits_reached_total{limit=\""))
-        .filter_map(|rest| rest.split_once("\"} "))
-        .filter_map(|(limit, count)| Some((limit.to_owned(), count.trim().parse().ok()?)));
+        .filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("=\""))
+        .filter_map(|(_, rest)| rest.split_once("\"} "))
+        .filter_map(|(what, count)| Some((what.to_owned(), count.trim().parse().ok()?)));
     Ok(counts.collect())
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mailhorn_integration_tests::figures::{limits_reached, resident_kib};
+use mailhorn_integration_tests::figures::{counted, resident_kib};
 use mailhorn_integration_tests::{Lmtp, Node, NodeBuilder, Pop3, add_users};
 use socket2::{Domain, Socket, Type};
 
@@ -31,8 +31,12 @@ fn node(folder: &Path) -> NodeBuilder {
 }
 
 fn hostile(to: SocketAddr) -> TcpStream {
+    hostile_from(HOSTILE, to)
+}
+
+fn hostile_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((HOSTILE, 0)).into()).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
     socket.connect(&to.into()).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -71,6 +75,11 @@ fn serve_a_friend(node: &Node) {
 
 /// Attacks a node of its own, and holds what must hold of it. `limit` must have been counted at least so often.
 fn withstands(limit: &str, times: u64, attack: impl FnOnce(&Node) + Send) {
+    withstands_counted("mailhorn_limits_reached_total", limit, times, attack);
+}
+
+/// The same of what another metric counts.
+fn withstands_counted(metric: &str, limit: &str, times: u64, attack: impl FnOnce(&Node) + Send) {
     let folder = tempfile::tempdir().unwrap();
     let node = node(folder.path()).start();
     serve_a_friend(&node);
@@ -86,7 +95,7 @@ fn withstands(limit: &str, times: u64, attack: impl FnOnce(&Node) + Send) {
         most
     });
     serve_a_friend(&node);
-    let counted = limits_reached(&node).unwrap();
+    let counted = counted(&node, metric).unwrap();
     assert!(
         counted.get(limit).is_some_and(|count| *count >= times),
         "{limit} was not counted: {counted:?}"
@@ -185,5 +194,25 @@ fn handshakes_of_tls_that_never_begin() {
             assert_eq!(said_to_the_end(&stream), "");
         }
         assert!(begun.elapsed() < Duration::from_secs(30));
+    });
+}
+
+/// Each hash fills 19 MiB, and there are as many at a time as cores: what is taken for them is taken once.
+#[test]
+fn passwords_that_are_guessed() {
+    withstands_counted("mailhorn_auth_total", "refused", 60, |node| {
+        let to = node.pop3();
+        std::thread::scope(|scope| {
+            for client in 0..20 {
+                scope.spawn(move || {
+                    // Each of its own address: what one address may is another limit.
+                    let mut stream = hostile_from(Ipv4Addr::new(127, 0, 1, client), to);
+                    for guess in 0..3 {
+                        write!(stream, "USER friend@example.org\r\nPASS guess-{guess}\r\n").unwrap();
+                    }
+                    assert_eq!(said_to_the_end(&stream).matches("-ERR [AUTH]").count(), 3);
+                });
+            }
+        });
     });
 }

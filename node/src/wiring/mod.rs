@@ -290,7 +290,9 @@ impl Parts {
         };
         let (log, log_queue) = log::queue(&log_options, Arc::clone(&kinds.log), Arc::clone(&metrics));
         let shipped = Shipped::new(settings)?;
-        let (auth, registry) = (Arc::new(auth), Arc::new(registry));
+        let auth = Arc::new(auth);
+        registry.register_collector(auth.figures());
+        let registry = Arc::new(registry);
         Ok(Self {
             store,
             groups,

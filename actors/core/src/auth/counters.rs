@@ -1,6 +1,14 @@
 //! What became of log-ins, in figures.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+
+use super::Authenticator;
 
 /// The figures of a process since it began.
 #[derive(Debug, Default)]
@@ -68,6 +76,43 @@ impl AuthCounters {
             replacements_put_off: self.replacements_put_off.load(Ordering::Relaxed),
             failures_forgotten,
         }
+    }
+}
+
+impl AuthCounts {
+    /// Each with the name that `/metrics` has for it.
+    fn named(&self) -> [(&'static str, u64); 12] {
+        [
+            ("accepted", self.accepted),
+            ("refused", self.refused),
+            ("throttled", self.throttled),
+            ("unavailable", self.unavailable),
+            ("hash_queue_full", self.line_full),
+            ("remembered", self.remembered_hits),
+            ("app_password_accepted", self.app_passwords_accepted),
+            ("hashed", self.hash_runs),
+            ("scram_keys_made", self.scram_upgrades),
+            ("hash_replaced", self.hashes_replaced),
+            ("hash_replacement_put_off", self.replacements_put_off),
+            ("failures_forgotten", self.failures_forgotten),
+        ]
+    }
+}
+
+/// The figures of log-ins in `/metrics`: `mailhorn_auth_total`.
+#[derive(Debug)]
+pub(super) struct AuthFigures(pub(super) Arc<Authenticator>);
+
+impl Collector for AuthFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Log-ins by what became of them, and the work for them; `throttled`, `hash_queue_full` and \
+                    `failures_forgotten` are limits that were reached";
+        let metric = ConstCounter::new(0u64);
+        let mut family = encoder.encode_descriptor("auth", help, None, metric.metric_type())?;
+        for (what, count) in self.0.counts().named() {
+            ConstCounter::new(count).encode(family.encode_family(&[("what", what)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -32,6 +32,7 @@ use mailhorn_ports::{Account, Credentials, Directory, Ids, Service};
 use mailhorn_sasl::{PASSWORD_OCTETS_MAX, SALT_OCTETS, Secret, StoredKeys};
 use mailhorn_smtp::Address;
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -43,7 +44,7 @@ pub use self::options::{
     InvalidOptions, ScramOffer,
 };
 
-use self::counters::{AuthCounters, count};
+use self::counters::{AuthCounters, AuthFigures, count};
 use self::hashers::{Busy, Hashers};
 use self::offer::Offer;
 use self::passwords::{ImportError, PasswordError};
@@ -291,6 +292,12 @@ impl Authenticator {
     pub fn counts(&self) -> AuthCounts {
         let forgotten = self.throttle.lock().forgotten_early();
         self.counters.snapshot(forgotten)
+    }
+
+    /// The same for a registry of metrics: `mailhorn_auth_total`.
+    #[must_use]
+    pub fn figures(self: &Arc<Self>) -> Box<dyn Collector> {
+        Box::new(AuthFigures(Arc::clone(self)))
     }
 
     /// [`passwords::make_credentials`] by these options, in line with the password checks.
