@@ -25,8 +25,9 @@ pub(super) struct Hashers {
     line: Arc<Semaphore>,
     /// A permit for each that computes. Fair: who came first goes first.
     at_once: Arc<Semaphore>,
-    /// To whichever thread is free: there are as many as permits. They end with this.
-    threads: mpsc::Sender<Work>,
+    /// To whichever thread is free. There are as many threads, and places on the way to them, as permits to compute, so
+    /// there is room for whoever has one. They end with this.
+    threads: mpsc::SyncSender<Work>,
 }
 
 impl Hashers {
@@ -39,7 +40,7 @@ impl Hashers {
             .get()
             .saturating_add(waiting_max)
             .min(Semaphore::MAX_PERMITS);
-        let (threads, work) = mpsc::channel::<Work>();
+        let (threads, work) = mpsc::sync_channel::<Work>(at_once.get());
         let work = Arc::new(Mutex::new(work));
         for number in 0..at_once.get() {
             let work = Arc::clone(&work);
@@ -83,7 +84,7 @@ impl Hashers {
             // Nobody may be waiting any more.
             drop(done.send(result));
         });
-        self.threads.send(work).map_err(|_| Busy)?;
+        self.threads.try_send(work).map_err(|_| Busy)?;
         result.await.map_err(|_| Busy)
     }
 }

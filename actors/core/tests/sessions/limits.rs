@@ -200,15 +200,21 @@ async fn a_client_that_reads_nothing_is_given_up_whatever_it_speaks() {
 }
 
 #[actix::test]
-async fn connections_of_one_address_that_are_too_many_are_refused_and_counted() {
-    let world = World::start(Knobs {
-        per_address_max: 2,
+async fn too_many_connections_are_refused_in_a_line_and_counted() {
+    let few = |connections_max, per_address_max| Knobs {
+        connections_max,
+        per_address_max,
         ..Knobs::default()
-    })
-    .await;
-    let _held = [world.pop3().await, world.pop3().await];
-    let mut third = Client::connect(world.pop3).await;
-    third.expect("-ERR [SYS/TEMP]").await;
-    third.ends().await;
-    assert_eq!(limit_reached(&world, "max_connections_per_address"), 1);
+    };
+    for (limit, knobs) in [
+        ("max_connections", few(2, 100)),
+        ("max_connections_per_address", few(100, 2)),
+    ] {
+        let world = World::start(knobs).await;
+        let _held = [world.pop3().await, world.pop3().await];
+        let mut third = Client::connect(world.pop3).await;
+        third.expect("-ERR [SYS/TEMP]").await;
+        third.ends().await;
+        assert_eq!(limit_reached(&world, limit), 1, "{limit}");
+    }
 }

@@ -7,8 +7,7 @@ use mailhorn_events::MessageId;
 use mailhorn_ports::Directory;
 use mailhorn_ports::memory::{MemoryStore, NextCommit};
 
-use crate::authentication::limit_reached;
-use crate::world::{Client, Knobs, PASSWORD, World};
+use crate::world::{Knobs, PASSWORD, World};
 
 const MESSAGE: &str = "Subject: one\r\n\r\n..dots\r\nend\r\n";
 
@@ -415,20 +414,6 @@ async fn a_message_of_many_chunks_is_read_octet_for_octet() {
         ann.multi_line().await.last().unwrap(),
         ".line 1 of a message of several chunks"
     );
-}
-
-#[actix::test]
-async fn too_many_connections_are_refused_in_a_line() {
-    let world = World::start(Knobs {
-        connections_max: 2,
-        ..Knobs::default()
-    })
-    .await;
-    let _held = [world.pop3().await, world.pop3().await];
-    let mut third = Client::connect(world.pop3).await;
-    third.expect("-ERR [SYS/TEMP]").await;
-    third.ends().await;
-    assert_eq!(limit_reached(&world, "max_connections"), 1);
 }
 
 #[actix::test]
