@@ -111,10 +111,7 @@ impl Address {
         if local_part.is_empty() || !local_part.chars().all(is_printable) {
             return Err(AddressError::Syntax);
         }
-        // RFC 8265 §3.3 has the same two steps; a small letter and its mark may fit together where the large ones
-        // did not.
-        let small: String = local_part.nfc().collect::<String>().to_lowercase();
-        let local_part: Box<str> = small.nfc().collect::<String>().into_boxed_str();
+        let local_part = canonical(local_part).into_boxed_str();
         let encoded = encode_local_part(&local_part).len();
         let whole = encoded.saturating_add(1).saturating_add(domain.as_str().len());
         if encoded > LOCAL_PART_OCTETS_MAX || whole > ADDRESS_OCTETS_MAX {
@@ -193,9 +190,19 @@ fn split_quoted(text: &str) -> Result<(String, &str), AddressError> {
     Err(AddressError::Syntax)
 }
 
-fn encode_local_part(local_part: &str) -> String {
+/// In small letters and in normalization form C, which ASCII has as it is.
+fn canonical(local_part: &str) -> String {
+    if local_part.is_ascii() {
+        return local_part.to_ascii_lowercase();
+    }
+    // RFC 8265 §3.3 has the same two steps; a small letter and its mark may fit together where the large ones did not.
+    let small = local_part.nfc().collect::<String>().to_lowercase();
+    small.nfc().collect()
+}
+
+fn encode_local_part(local_part: &str) -> Cow<'_, str> {
     if is_dot_string(local_part) {
-        return local_part.to_owned();
+        return Cow::Borrowed(local_part);
     }
     let mut quoted = String::from("\"");
     for character in local_part.chars() {
@@ -205,7 +212,7 @@ fn encode_local_part(local_part: &str) -> String {
         quoted.push(character);
     }
     quoted.push('"');
-    quoted
+    Cow::Owned(quoted)
 }
 
 fn is_dot_string(text: &str) -> bool {

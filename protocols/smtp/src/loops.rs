@@ -33,11 +33,15 @@ impl LoopWatch {
             let line_end = memchr::memchr(b'\n', rest);
             let octets = line_end.map_or(rest.len(), |lf| lf.saturating_add(1));
             let (piece, after) = rest.split_at(octets);
-            let room = LINE_OCTETS_MAX.saturating_sub(self.line.len());
-            self.line.extend(piece.iter().take(room));
-            if line_end.is_some() {
-                let line = mem::take(&mut self.line);
-                self.header_line(&line);
+            if line_end.is_some() && self.line.is_empty() {
+                self.header_line(piece.get(..LINE_OCTETS_MAX).unwrap_or(piece));
+            } else {
+                let room = LINE_OCTETS_MAX.saturating_sub(self.line.len());
+                self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+                if line_end.is_some() {
+                    let line = mem::take(&mut self.line);
+                    self.header_line(&line);
+                }
             }
             rest = after;
         }
