@@ -82,25 +82,22 @@ pub(crate) fn sync_kept(kept: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts the newest journal off behind its last whole batch, and gives how many octets of anything but zeros went.
+/// Cuts the newest journal off behind its last whole batch. Gives whether there was anything behind it.
 ///
 /// It alone can have a torn end: the others were synced when they were ended.
-pub(crate) fn cut_torn_end(store: &Path) -> io::Result<usize> {
+pub(crate) fn cut_torn_end(store: &Path) -> io::Result<bool> {
     let Some((_, path)) = list(store)?.pop() else {
-        return Ok(0);
+        return Ok(false);
     };
     let octets = fs::read(&path)?;
     let whole = whole_batches(&octets);
-    let written = octets
-        .iter()
-        .rposition(|octet| *octet != 0)
-        .map_or(0, |last| last + 1);
-    if written > whole {
+    let torn = is_written(&octets[whole..]);
+    if torn {
         let journal = File::options().write(true).open(path)?;
         journal.set_len(whole as u64)?;
         journal.sync_all()?;
     }
-    Ok(written.saturating_sub(whole))
+    Ok(torn)
 }
 
 /// Removes a folder that may not be there.
@@ -144,7 +141,7 @@ pub(crate) fn restore(kept: &Path, store: &Path) -> io::Result<bool> {
         }
         let mut octets = fs::read(path)?;
         let whole = whole_batches(&octets);
-        damaged = octets[whole..].iter().any(|octet| *octet != 0);
+        damaged = is_written(&octets[whole..]);
         octets.truncate(whole);
         let mut journal = File::create(file(store, number))?;
         journal.write_all(&octets)?;
@@ -154,11 +151,16 @@ pub(crate) fn restore(kept: &Path, store: &Path) -> io::Result<bool> {
     Ok(damaged)
 }
 
+/// Whether there is anything but zeros: a journal is made at full size before it is filled.
+fn is_written(octets: &[u8]) -> bool {
+    octets.iter().any(|octet| *octet != 0)
+}
+
 fn file(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number}.{EXTENSION}"))
 }
 
-/// Copies a file, leaving holes where it has nothing but zeros: journals are made at full size before they are filled.
+/// Copies a file, leaving holes where nothing is written.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
     let mut block = vec![0; COPY_OCTETS];
@@ -168,7 +170,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         if read == 0 {
             return to.set_len(length);
         }
-        if block[..read].iter().any(|octet| *octet != 0) {
+        if is_written(&block[..read]) {
             to.seek(SeekFrom::Start(length))?;
             to.write_all(&block[..read])?;
         }

@@ -166,9 +166,9 @@ pub(crate) fn open_checked(
     }
     // Never without a copy: whether it was only a torn end is seen when the mark is compared.
     if kept.exists() {
-        let cut = journal::cut_torn_end(&paths.store()).map_err(|error| paths.io(error))?;
-        if cut > 0 {
-            tracing::info!(octets = cut, "the journal's end was not whole and was taken off");
+        let torn = journal::cut_torn_end(&paths.store()).map_err(|error| paths.io(error))?;
+        if torn {
+            tracing::info!("the journal's end was not whole and was taken off");
         }
     }
     let checked = open(paths, options).and_then(|(opened, state)| {

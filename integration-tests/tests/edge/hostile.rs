@@ -1,11 +1,10 @@
 //! Hostile clients at a node: each reaches a limit that is counted, the node's memory stays bounded, and a client that behaves
 //! well is served before, during and after.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use mailhorn_integration_tests::figures::{counted, resident_kib};
 use mailhorn_integration_tests::{Lmtp, Node, NodeBuilder, Pop3, add_users};
@@ -44,16 +43,23 @@ fn hostile_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends the same octets until the node has closed the connection, or they were sent so often.
+/// That a connection was reset is an end as well; that nothing happens for too long is none.
+fn assert_closed(error: &io::Error) {
+    use io::ErrorKind::{TimedOut, WouldBlock};
+    assert!(!matches!(error.kind(), TimedOut | WouldBlock), "it is still open");
+}
+
+/// Sends the same octets until the node has closed the connection, or they were sent so often. Gives whether it has.
 fn flood(mut stream: &TcpStream, octets: &[u8], times: usize) -> bool {
-    (0..times).any(|_| stream.write_all(octets).is_err())
+    (0..times).any(|_| stream.write_all(octets).inspect_err(assert_closed).is_err())
 }
 
 /// Returns when the node has closed the connection; gives what it said.
 fn said_to_the_end(mut stream: &TcpStream) -> String {
     let mut said = Vec::new();
-    // A connection that was reset has ended as well.
-    drop(stream.read_to_end(&mut said));
+    if let Err(error) = stream.read_to_end(&mut said) {
+        assert_closed(&error);
+    }
     String::from_utf8_lossy(&said).into_owned()
 }
 
@@ -189,11 +195,9 @@ fn five_thousand_connections_of_one_address() {
 #[test]
 fn handshakes_of_tls_that_never_begin() {
     withstands("tls.handshake_timeout", 2, |node| {
-        let begun = Instant::now();
         for stream in [hostile(node.pop3s()), hostile(node.smtps())] {
             assert_eq!(said_to_the_end(&stream), "");
         }
-        assert!(begun.elapsed() < Duration::from_secs(30));
     });
 }
 

@@ -325,7 +325,8 @@ section!(
         /// After how many failed log-ins an address is banned. Many users may stand behind one: a branch office belongs to
         /// `auth.trusted_networks`, or wants a larger number here.
         after_failed_log_ins: u32 = "20", "1" to "100000";
-        /// After how many sessions an address is banned that ended because of too many bad commands, without a log-in.
+        /// After how many sessions an address is banned that ended because of too many bad commands, or of a line without an
+        /// end, without a log-in.
         after_abuse: u32 = "5", "1" to "100000";
         /// How long that counts, from the first time on.
         within: Duration = "10m", "1m" to "24h";

@@ -18,7 +18,7 @@ pub enum Frame {
     Endless,
 }
 
-/// A line of more than so many times the limit is [`Frame::Endless`]: with what the protocols allow in a command 16 KiB to 768 KiB.
+/// A line of more than so many times the limit is [`Frame::Endless`]: with what the protocols allow, 16 KiB to 1 MiB.
 /// No client that means well sends such a line, and whoever does could go on for ever.
 pub const ENDLESS_TIMES_LIMIT: usize = 64;
 

@@ -260,18 +260,23 @@ impl<M: Maildrop> Session<M> {
     /// [`Session::line_octets_max`].
     pub fn command(&mut self, frame: Frame) -> Step {
         let state = mem::replace(&mut self.state, State::Closed);
-        if frame == Frame::Endless {
-            self.verb = Verb::Unknown;
-            return self.end_for(Limit::EndlessLine, "line without an end");
-        }
+        let line = match frame {
+            // It may hold a password: it is cleared when it has been read.
+            Frame::Line(line) => Some(Secret::new(line)),
+            Frame::TooLong => None,
+            Frame::Endless => {
+                self.verb = Verb::Unknown;
+                return self.end_for(Limit::EndlessLine, "line without an end");
+            }
+        };
         match state {
             State::Authorization { user } => {
-                let command = self.parse(frame);
+                let command = self.parse(line);
                 self.authorization(user, command)
             }
-            State::Responding { mechanism, exchange } => self.response(mechanism, exchange, frame),
+            State::Responding { mechanism, exchange } => self.response(mechanism, exchange, line),
             State::Transaction(transaction) => {
-                let command = self.parse(frame);
+                let command = self.parse(line);
                 self.transaction(transaction, command)
             }
             State::LoggingIn
@@ -393,11 +398,11 @@ impl<M: Maildrop> Session<M> {
         }
     }
 
-    fn parse(&mut self, frame: Frame) -> Result<Command, SyntaxError> {
-        let (verb, command) = match frame {
-            // The line may hold a password: it is cleared when it has been read.
-            Frame::Line(line) => command::parse(Secret::new(line).declassify()),
-            Frame::TooLong | Frame::Endless => (Verb::Unknown, Err(SyntaxError::TooLong)),
+    /// Nothing stands for a line that was too long.
+    fn parse(&mut self, line: Option<Secret>) -> Result<Command, SyntaxError> {
+        let (verb, command) = match line {
+            Some(line) => command::parse(line.declassify()),
+            None => (Verb::Unknown, Err(SyntaxError::TooLong)),
         };
         self.verb = verb;
         command

@@ -242,13 +242,16 @@ impl Session {
 
     /// Obeys one line of the client. It was cut with the limit of [`Session::line_octets_max`].
     pub fn command(&mut self, frame: Frame) -> Step {
-        if frame == Frame::Endless {
-            return self.close(reply::endless_line(&self.options.hostname));
-        }
+        let line = match frame {
+            // It may have a password in it, and is cleared when it was read.
+            Frame::Line(line) => Some(Secret::new(line)),
+            Frame::TooLong => None,
+            Frame::Endless => return self.close(reply::endless_line(&self.options.hostname)),
+        };
         if self.awaits_response()
             && let State::Responding(exchange) = mem::take(&mut self.state)
         {
-            return self.response(exchange, frame);
+            return self.response(exchange, line);
         }
         if !matches!(
             self.state,
@@ -256,8 +259,7 @@ impl Session {
         ) {
             return self.out_of_turn();
         }
-        // It may have a password in it, and is cleared when it was read.
-        let Some(line) = line_within_limit(frame) else {
+        let Some(line) = line.filter(is_within_limit) else {
             return self.bad_command(reply::LINE_TOO_LONG);
         };
         let smtputf8 = match &self.state {
@@ -431,13 +433,12 @@ impl Session {
 }
 
 /// A line that is longer than a command may be is one of `AUTH`, or it is too long.
-fn line_within_limit(frame: Frame) -> Option<Secret> {
-    let Frame::Line(line) = frame else { return None };
+fn is_within_limit(line: &Secret) -> bool {
+    let line = line.declassify();
     let is_auth = line
         .get(..5)
         .is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-    (is_auth || line.len() <= COMMAND_LINE_OCTETS_MAX.saturating_sub(LINE_END_OCTETS))
-        .then(|| Secret::new(line))
+    is_auth || line.len() <= COMMAND_LINE_OCTETS_MAX.saturating_sub(LINE_END_OCTETS)
 }
 
 fn say(reply: Reply) -> Step {

@@ -7,9 +7,10 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
 /// No place in the line, or the work broke off: there is no result.
@@ -90,7 +91,7 @@ impl Hashers {
 }
 
 fn next(work: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
-    work.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    work.lock().recv().ok()
 }
 
 #[cfg(test)]

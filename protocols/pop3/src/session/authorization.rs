@@ -1,6 +1,5 @@
 //! AUTHORIZATION: who is it? (RFC 1939 §4 and §7, RFC 2595, RFC 5034)
 
-use mailhorn_lines::Frame;
 use mailhorn_sasl::{Exchange, KeysAwaited, Mechanism, Progress, Secret, encode};
 
 use super::transaction::Transaction;
@@ -109,12 +108,16 @@ impl<M: Maildrop> Session<M> {
     }
 
     /// A line while a SASL response is awaited (RFC 5034 §4).
-    pub(super) fn response(&mut self, mechanism: Mechanism, exchange: Exchange, frame: Frame) -> Step {
-        let line = match frame {
-            Frame::Line(line) => Secret::new(line),
+    pub(super) fn response(
+        &mut self,
+        mechanism: Mechanism,
+        exchange: Exchange,
+        line: Option<Secret>,
+    ) -> Step {
+        let Some(line) = line else {
             // What follows a response too long to hold could be the rest of a password: it is not read as
             // a command.
-            Frame::TooLong | Frame::Endless => return Step::ReplyThenClose(error("response too long")),
+            return Step::ReplyThenClose(error("response too long"));
         };
         let progress = exchange.respond_encoded(line.declassify());
         self.proceed(None, mechanism, progress)

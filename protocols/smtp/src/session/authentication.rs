@@ -1,6 +1,5 @@
 //! Who is it? `AUTH` (RFC 4954), and what a log-in is good for: a sender of ours.
 
-use mailhorn_lines::Frame;
 use mailhorn_sasl::{
     Exchange, KeysAwaited, Malformed, Mechanism, Progress, Secret, ServerNonce, StoredKeys, encode,
 };
@@ -69,11 +68,11 @@ impl Session {
     }
 
     /// A line while a response is awaited.
-    pub(super) fn response(&mut self, exchange: Exchange, frame: Frame) -> Step {
-        match frame {
-            Frame::Line(line) => self.proceed(exchange.respond_encoded(Secret::new(line).declassify())),
+    pub(super) fn response(&mut self, exchange: Exchange, line: Option<Secret>) -> Step {
+        match line {
+            Some(line) => self.proceed(exchange.respond_encoded(line.declassify())),
             // All of it was thrown away, so no part of it can be taken for a command.
-            Frame::TooLong | Frame::Endless => self.bad_command(reply::AUTH_LINE_TOO_LONG),
+            None => self.bad_command(reply::AUTH_LINE_TOO_LONG),
         }
     }
 
