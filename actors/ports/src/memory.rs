@@ -106,6 +106,7 @@ struct Script {
     unavailable: bool,
     refuse_listings: bool,
     refuse_logs: bool,
+    records_delay: Duration,
     refuse_usage: bool,
     panic_at_account: Option<String>,
 }
@@ -140,6 +141,11 @@ impl MemoryStore {
     /// While set, it is not said which logs there are; all else is as before.
     pub fn refuse_logs(&self, refuse: bool) {
         self.0.lock().script.refuse_logs = refuse;
+    }
+
+    /// Makes every reading of a log's records take `delay` of tokio's time before it reads.
+    pub fn delay_records(&self, delay: Duration) {
+        self.0.lock().script.records_delay = delay;
     }
 
     /// While set, usage is not told; all else is as before.

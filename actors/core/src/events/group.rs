@@ -203,6 +203,8 @@ struct Followed {
 
 struct Worker {
     deps: Arc<GroupDeps>,
+    /// The cluster by which it follows what it does.
+    members: Arc<Members>,
     lines: BTreeMap<Generation, Followed>,
     schedule: Schedule<Happened>,
     lot: ParkingLot,
@@ -261,7 +263,8 @@ async fn follow_logs(deps: Arc<GroupDeps>) {
             Some(redeliver) = redeliveries.recv() => worker.redeliver(redeliver).await,
             Ok(()) = head.changed(), if gathers_until.is_none() => worker.woken = Instant::now(),
             Ok(()) = nudge.changed() => worker.nudged(),
-            Ok(()) = members.changed() => worker.follow_at = Some(Instant::now()),
+            // It looks at them before it reads.
+            Ok(()) = members.changed() => {}
             () = tokio::time::sleep_until(wake_at) => {}
         }
         // Whatever ended meanwhile, before anything is read for it.
@@ -275,8 +278,10 @@ async fn follow_logs(deps: Arc<GroupDeps>) {
 impl Worker {
     fn new(deps: Arc<GroupDeps>) -> Self {
         let options = deps.call.options;
+        let members = Arc::clone(&deps.members.borrow());
         Self {
             deps,
+            members,
             lines: BTreeMap::new(),
             schedule: Schedule::new(options.concurrency, options.batch_max),
             lot: ParkingLot::default(),

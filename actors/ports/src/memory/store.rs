@@ -89,6 +89,10 @@ impl MailStore for MemoryStore {
         from: u64,
         limit: usize,
     ) -> Result<Vec<LogEntry>, StoreError> {
+        let delay = self.0.lock().script.records_delay;
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
         self.available()?;
         Ok(self.0.lock().records(generation, from, limit))
     }

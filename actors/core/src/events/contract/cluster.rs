@@ -1,8 +1,10 @@
 //! Several nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailhorn_events::Generation;
 use mailhorn_events::wire::Format;
 use mailhorn_ports::memory::Weather;
 use mailhorn_ports::{Cursor, Key, ListenerOptions, Mode, Retention, Scope};
@@ -174,6 +176,15 @@ async fn three_groups_everywhere(nodes: &[Node]) -> Vec<Vec<Arc<Recorder>>> {
     groups
 }
 
+/// How many events of each log a listener had.
+fn shown_by_log(listener: &Recorder) -> BTreeMap<Generation, usize> {
+    let mut shown = BTreeMap::new();
+    for happened in listener.had() {
+        *shown.entry(happened.position().generation).or_default() += 1;
+    }
+    shown
+}
+
 async fn assert_groups_once(groups: &[Vec<Arc<Recorder>>]) {
     for listeners in groups {
         let had = || {
@@ -192,10 +203,17 @@ async fn assert_groups_once(groups: &[Vec<Arc<Recorder>>]) {
         let mut names: Vec<String> = listeners.iter().flat_map(|listener| listener.names()).collect();
         names.sort_unstable();
         names.dedup();
+        let shown = || {
+            listeners
+                .iter()
+                .map(|listener| shown_by_log(listener))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             (names.len(), had()),
             (ALL, ALL),
-            "every event once in the cluster"
+            "every event once in the cluster; shown by node and log: {:#?}",
+            shown()
         );
     }
 }

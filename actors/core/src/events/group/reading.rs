@@ -29,12 +29,24 @@ impl Worker {
         }
     }
 
-    pub(super) async fn try_follow(&mut self) -> Result<(), StoreError> {
+    /// Leaves what others follow by now, and plans to take up what it is to follow itself. It asks nobody: what it read of
+    /// such a log while the store took its time, two nodes would show.
+    fn leave(&mut self) {
         let members = Arc::clone(&self.deps.members.borrow());
+        if Arc::ptr_eq(&members, &self.members) {
+            return;
+        }
+        let (group, scope) = (&self.deps.call.group, self.deps.scope);
+        self.lines.retain(|log, _| members.follows(*log, group, scope));
+        self.members = members;
+        self.follow_at = Some(Instant::now());
+    }
+
+    pub(super) async fn try_follow(&mut self) -> Result<(), StoreError> {
+        self.leave();
+        let members = Arc::clone(&self.members);
         let (group, store) = (&self.deps.call.group, &self.deps.call.store);
         let follows = |log: &Generation| members.follows(*log, group, self.deps.scope);
-        // Before the store is asked: while it doesn't answer, a log that another follows would be shown by both.
-        self.lines.retain(|log, _| follows(log));
         let logs = self.deps.mail.logs().await?.into_iter().map(|(log, _)| log);
         // What is parked outlives its log.
         let parked = store.parked_logs(group).await?;
@@ -80,6 +92,7 @@ impl Worker {
 
     /// Takes up records while there is room.
     pub(super) async fn read_on(&mut self) {
+        self.leave();
         let logs: Vec<Generation> = self.lines.keys().copied().collect();
         for log in logs {
             while self.schedule.waiting() < WAITING_EVENTS_MAX {
@@ -133,7 +146,9 @@ impl Worker {
             if followed.poll_at.is_none_or(|at| at > Instant::now()) {
                 return Ok(false);
             }
-            self.deps.mail.records(log, from, READ_RECORDS_MAX).await?
+            let entries = self.deps.mail.records(log, from, READ_RECORDS_MAX).await?;
+            self.leave();
+            entries
         };
         let full = entries.len() == READ_RECORDS_MAX;
         for entry in entries {
