@@ -1,7 +1,5 @@
 //! A disk that is small enough to fill up.
 
-#![allow(clippy::print_stdout, reason = "what a test could not show is to be seen")]
-
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -43,13 +41,7 @@ impl Disk {
             }
             keeper.wait().expect("a child can be waited for");
         }
-        println!(
-            "NOT SHOWN: no file system can be mounted here (unshare --mount, mount -t tmpfs); run as root"
-        );
-        assert!(
-            std::env::var("CI").is_err(),
-            "CI must be able to mount a file system"
-        );
+        not_shown("no file system can be mounted here (unshare --mount, mount -t tmpfs)");
         None
     }
 
@@ -58,6 +50,17 @@ impl Disk {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Prints why a test could not show what it is there for.
+///
+/// # Panics
+///
+/// In CI, where it must be possible.
+#[allow(clippy::print_stdout, reason = "what a test could not show is to be seen")]
+pub fn not_shown(why: &str) {
+    println!("NOT SHOWN: {why}; run as root");
+    assert!(std::env::var("CI").is_err(), "in CI it must be possible: {why}");
 }
 
 impl Drop for Disk {

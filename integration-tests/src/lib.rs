@@ -2,7 +2,7 @@
 //!
 //! What is here is shared by the test binaries and the benchmark: a node as a process ([`process`]), clients that
 //! speak the protocols octet by octet ([`clients`]), mail that can be made again from its number ([`mail`]), a disk that can be
-//! filled ([`disk`]), what is shown of listeners ([`listening`]) and in figures ([`figures`]).
+//! filled ([`disk`]), a network that can be cut ([`network`]), what is shown of listeners ([`listening`]) and in figures ([`figures`]).
 //!
 //! What is deliberately absent here and in the tests: anything of the node's own code. Only what a stranger sees from outside
 //! counts. The package names our crates among its dependencies for one program alone, the benchmark of the event system, and for the
@@ -18,6 +18,7 @@ pub mod disk;
 pub mod figures;
 pub mod listening;
 pub mod mail;
+pub mod network;
 pub mod process;
 pub mod random;
 pub mod receiver;

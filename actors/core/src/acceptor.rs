@@ -38,9 +38,8 @@ pub struct KeepAlive {
     pub idle: Duration,
     /// Between probes.
     pub interval: Duration,
-    /// Probes without an answer that end the connection.
-    pub retries: u32,
-    /// Octets that were sent may stay unacknowledged for so long.
+    /// Octets that were sent, and probes, may stay unacknowledged for so long. How many probes doesn't count: where it is
+    /// set, Linux goes by this time alone (`tcp(7)`, TCP_USER_TIMEOUT).
     pub user_timeout: Duration,
 }
 
@@ -54,8 +53,7 @@ impl KeepAlive {
         let socket = SockRef::from(listener);
         let probes = TcpKeepalive::new()
             .with_time(self.idle)
-            .with_interval(self.interval)
-            .with_retries(self.retries);
+            .with_interval(self.interval);
         socket.set_tcp_keepalive(&probes)?;
         socket.set_tcp_user_timeout(Some(self.user_timeout))?;
         socket.set_tcp_nodelay(true)

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mailhorn_integration_tests::figures::{counted, resident_kib};
 use mailhorn_integration_tests::{Lmtp, Node, NodeBuilder, Pop3, add_users};
-use socket2::{Domain, Socket, Type};
 
-use crate::kit::PATIENCE;
+use crate::kit::connect_from;
 
 const PASSWORD: &str = "a-long-password";
 /// Where hostile clients come from. Nobody trusts it.
@@ -30,17 +29,7 @@ fn node(folder: &Path) -> NodeBuilder {
 }
 
 fn hostile(to: SocketAddr) -> TcpStream {
-    hostile_from(HOSTILE, to)
-}
-
-fn hostile_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
+    connect_from(HOSTILE, to)
 }
 
 /// That a connection was reset is an end as well; that nothing happens for too long is none.
@@ -210,7 +199,7 @@ fn passwords_that_are_guessed() {
             for client in 0..20 {
                 scope.spawn(move || {
                     // Each of its own address: what one address may is another limit.
-                    let mut stream = hostile_from(Ipv4Addr::new(127, 0, 1, client), to);
+                    let mut stream = connect_from(Ipv4Addr::new(127, 0, 1, client), to);
                     for guess in 0..3 {
                         write!(stream, "USER friend@example.org\r\nPASS guess-{guess}\r\n").unwrap();
                     }

@@ -1,7 +1,7 @@
 //! A client of lines, in clear or under TLS, and what is asked of a node by command.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
@@ -15,9 +15,21 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
     SupportedProtocolVersion,
 };
+use socket2::{Domain, Socket, Type};
 
 /// How long a node may be silent.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection from this address of the machine's.
+pub(crate) fn connect_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
 
 /// A conversation in lines.
 pub(crate) struct Talk<S: Read + Write>(BufReader<S>);
@@ -25,9 +37,12 @@ pub(crate) struct Talk<S: Read + Write>(BufReader<S>);
 impl Talk<TcpStream> {
     /// In clear.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
+        Self::connect_from(Ipv4Addr::LOCALHOST, address)
+    }
+
+    /// The same, from another of the machine's addresses.
+    pub(crate) fn connect_from(address: Ipv4Addr, to: SocketAddr) -> Self {
+        Self(BufReader::new(connect_from(address, to)))
     }
 }
 

@@ -1,5 +1,5 @@
 //! The edge of a node's connections, over real sockets: certificates that change while it runs, and clients
-//! behind a proxy, addresses that are not served any more, and what hostile clients come to.
+//! behind a proxy, addresses that are not served any more, clients that are gone without a word, and what hostile clients come to.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 #![allow(
@@ -8,6 +8,7 @@
 )]
 
 mod bans;
+mod half_open;
 mod hostile;
 mod kit;
 mod proxy;

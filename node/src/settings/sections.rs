@@ -250,17 +250,16 @@ section!(
 );
 
 section!(
-    /// TCP connections of clients. The first four settings find out a client that is gone without a word, together
+    /// TCP connections of clients. The first three settings find out a client that is gone without a word, together
     /// within 90 seconds.
     Net {
         /// After how much silence a peer is probed (TCP keep-alive).
         keepalive_idle: Duration = "30s", "1s" to "80s";
         /// How far the probes are apart.
         keepalive_interval: Duration = "10s", "1s" to "30s";
-        /// How many probes in a row may stay without an answer.
-        keepalive_probes: u32 = "3", "1" to "10";
-        /// How long sent data may stay without an acknowledgement (TCP_USER_TIMEOUT).
-        user_timeout: Duration = "60s", "10s" to "90s";
+        /// How long what was sent, and probes, may stay without an answer before the connection ends (TCP_USER_TIMEOUT). The
+        /// silence before the first probe counts.
+        user_timeout: Duration = "60s", "10s" to "89s";
         /// How long a client that is there may take none of what is sent to it, before its connection is closed.
         write_timeout: Duration = "5m", "10s" to "1h";
         /// Networks of proxies (haproxy, a load balancer) that say by the PROXY protocol, version 1 or 2, for whom they

@@ -268,7 +268,23 @@ fn combinations_that_cannot_work_are_refused_by_the_setting_to_change() {
         complaint(|s| s.lmtp.listen = s.smtp.listen.clone()),
         ["lmtp.listen"]
     );
-    assert_eq!(complaint(|s| s.net.keepalive_probes = 7), ["net.keepalive_idle"]);
+    let long = Duration::from_secs(80);
+    assert_eq!(complaint(|s| s.net.keepalive_idle = long), [""; 0]);
+    let slow = |s: &mut Settings| s.net.keepalive_interval = Duration::from_secs(11);
+    assert_eq!(
+        complaint(|s| {
+            slow(s);
+            s.net.keepalive_idle = long;
+        }),
+        ["net.keepalive_idle"]
+    );
+    assert_eq!(
+        complaint(|s| {
+            slow(s);
+            s.net.user_timeout = long;
+        }),
+        ["net.user_timeout"]
+    );
 }
 
 #[test]

@@ -182,20 +182,18 @@ impl Settings {
             problems.push(combination("bans.time_max", self.bans.time_max.to_toml(), why));
         }
         let net = &self.net;
-        let probed = net.keepalive_interval.saturating_mul(net.keepalive_probes);
-        let found_out = net.keepalive_idle.saturating_add(probed);
+        // The system looks when a probe is due, and ends nothing that it has not probed.
+        let idle = ("net.keepalive_idle", net.keepalive_idle);
+        let user = ("net.user_timeout", net.user_timeout);
+        let (key, longest) = if user.1 > idle.1 { user } else { idle };
+        let found_out = longest.saturating_add(net.keepalive_interval);
         if found_out > GONE_PEER_TIME_MAX {
             let why = format!(
-                "with net.keepalive_interval × net.keepalive_probes a peer that is gone is found out after {}; keep \
-                 it within {}",
+                "with net.keepalive_interval a peer that is gone is found out after up to {}; keep it within {}",
                 found_out.to_toml(),
                 GONE_PEER_TIME_MAX.to_toml(),
             );
-            problems.push(combination(
-                "net.keepalive_idle",
-                net.keepalive_idle.to_toml(),
-                why,
-            ));
+            problems.push(combination(key, longest.to_toml(), why));
         }
     }
 }

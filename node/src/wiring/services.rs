@@ -114,7 +114,6 @@ impl Parts {
         let keep_alive = KeepAlive {
             idle: settings.net.keepalive_idle,
             interval: settings.net.keepalive_interval,
-            retries: settings.net.keepalive_probes,
             user_timeout: settings.net.user_timeout,
         };
         keep_alive
