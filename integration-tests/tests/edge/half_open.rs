@@ -61,13 +61,14 @@ fn who_is_gone_without_a_word_is_found_out_silent_or_in_the_middle_of_a_message(
             let delivered = lmtp.deliver("", &["bob@example.org"], large.as_bytes()).unwrap();
             assert_eq!(delivered[0].code, 250);
 
+            // What counts is when they were heard last, which is after this.
+            let since = Instant::now();
             let mut silent = Talk::connect_from(AWAY, node.pop3());
             assert!(log_in(&mut silent, "ann").starts_with("+OK"));
             let mut fetching = Talk::connect_from(AWAY, node.pop3());
             assert!(log_in(&mut fetching, "bob").starts_with("+OK"));
             assert!(fetching.ask("RETR 1").starts_with("+OK"));
             ip(&format!("addr del {AWAY}/32 dev lo"));
-            let since = Instant::now();
 
             std::thread::scope(|scope| {
                 for user in ["ann", "bob"] {
