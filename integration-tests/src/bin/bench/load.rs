@@ -30,6 +30,9 @@ pub(crate) fn user(number: usize) -> String {
     format!("u{number:05}@{DOMAIN}")
 }
 
+/// What ends the content of DATA, after the line before (RFC 5321 §4.1.1.4).
+const FINAL_DOT: &[u8] = b".\r\n";
+
 /// A message in which no octet needs care, and whose number makes it differ from all others.
 #[derive(Debug)]
 pub(crate) struct Message {
@@ -48,8 +51,14 @@ impl Message {
         let mut content =
             format!("{}{:0width$}\r\n{head}", Self::NUMBER, 0, width = Self::DIGITS).into_bytes();
         content.truncate(octets.saturating_sub(2));
-        content.extend_from_slice(b"\r\n.\r\n");
+        content.extend_from_slice(b"\r\n");
+        content.extend_from_slice(FINAL_DOT);
         Self { content }
+    }
+
+    /// As BDAT sends it: the octets and nothing more.
+    fn as_chunk(&self) -> &[u8] {
+        &self.content[..self.content.len() - FINAL_DOT.len()]
     }
 
     /// As POP3 and DATA send it, the final dot included.
@@ -57,11 +66,10 @@ impl Message {
         &self.content
     }
 
-    fn numbered(&mut self, number: u64) -> &[u8] {
+    fn number(&mut self, number: u64) {
         let digits = format!("{number:0width$}", width = Self::DIGITS);
         let from = Self::NUMBER.len();
         self.content[from..from + Self::DIGITS].copy_from_slice(digits.as_bytes());
-        &self.content
     }
 }
 
@@ -70,6 +78,8 @@ impl Message {
 pub(crate) struct Sender {
     wire: Wire<TcpStream>,
     message: Message,
+    /// By BDAT (RFC 3030), the message in one chunk behind its envelope, in one write; otherwise by DATA.
+    pub(crate) chunks: bool,
 }
 
 impl Sender {
@@ -79,7 +89,11 @@ impl Sender {
         wire.write(b"LHLO load.example.net\r\n").await?;
         while wire.expect("250").await?.get(3) == Some(&b'-') {}
         let message = Message::new(octets);
-        Ok(Self { wire, message })
+        Ok(Self {
+            wire,
+            message,
+            chunks: false,
+        })
     }
 
     /// One message for one or more accounts.
@@ -88,13 +102,22 @@ impl Sender {
         for account in accounts {
             write!(envelope, "RCPT TO:<{}>\r\n", user(*account))?;
         }
-        envelope.extend_from_slice(b"DATA\r\n");
+        self.message.number(number);
+        if self.chunks {
+            let chunk = self.message.as_chunk();
+            write!(envelope, "BDAT {} LAST\r\n", chunk.len())?;
+            envelope.extend_from_slice(chunk);
+        } else {
+            envelope.extend_from_slice(b"DATA\r\n");
+        }
         self.wire.write(&envelope).await?;
         for _ in 0..=accounts.len() {
             self.wire.expect("250").await?;
         }
-        self.wire.expect("354").await?;
-        self.wire.write(self.message.numbered(number)).await?;
+        if !self.chunks {
+            self.wire.expect("354").await?;
+            self.wire.write(self.message.as_sent()).await?;
+        }
         for _ in accounts {
             self.wire.expect("250").await?;
         }

@@ -30,7 +30,7 @@ const FILLERS: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 enum Work {
-    Deliver(usize),
+    Deliver { connections: usize, chunks: bool },
     Visit(Visit),
 }
 
@@ -42,25 +42,44 @@ struct Measure {
     aim: Aim,
 }
 
-const MEASURES: [Measure; 6] = [
+const MEASURES: [Measure; 7] = [
     Measure {
         name: "lmtp-1",
         title: "LMTP deliveries/s, 1 connection",
-        work: Work::Deliver(1),
+        work: Work::Deliver {
+            connections: 1,
+            chunks: false,
+        },
         unit: Unit::PerSecond,
         aim: Aim::NONE,
     },
     Measure {
         name: "lmtp-8",
         title: "LMTP deliveries/s, 8 connections",
-        work: Work::Deliver(8),
+        work: Work::Deliver {
+            connections: 8,
+            chunks: false,
+        },
         unit: Unit::PerSecond,
         aim: Aim::rate(8.0, 0.2),
     },
     Measure {
         name: "lmtp-64",
         title: "LMTP deliveries/s, 64 connections",
-        work: Work::Deliver(64),
+        work: Work::Deliver {
+            connections: 64,
+            chunks: false,
+        },
+        unit: Unit::PerSecond,
+        aim: Aim::NONE,
+    },
+    Measure {
+        name: "bdat",
+        title: "LMTP deliveries/s by BDAT, 8 connections",
+        work: Work::Deliver {
+            connections: 8,
+            chunks: true,
+        },
         unit: Unit::PerSecond,
         aim: Aim::NONE,
     },
@@ -110,7 +129,7 @@ pub(crate) async fn measure(options: &Options, dir: &Path, servers: &[Server]) -
 /// those that follow: they are done here.
 async fn prepare(server: &Server, wanted: &[&Measure]) -> anyhow::Result<()> {
     let wants = |is_it: fn(&Work) -> bool| wanted.iter().any(|measure| is_it(&measure.work));
-    if wants(|work| matches!(work, Work::Deliver(_))) {
+    if wants(|work| matches!(work, Work::Deliver { .. })) {
         fill(server, DELIVERED, 1, 1, MESSAGE_OCTETS).await?;
     }
     if wants(|work| matches!(work, Work::Visit(Visit::Poll | Visit::Retrieve))) {
@@ -158,8 +177,12 @@ impl Measure {
 
     async fn sample(&self, options: &Options, dir: &Path, server: &Server) -> anyhow::Result<Sample> {
         match (self.work, server.kind) {
-            (Work::Deliver(connections), Kind::Bare) => bare::append_and_sync(dir, connections, options.time),
-            (Work::Deliver(connections), _) => deliveries(server, connections, options.time).await,
+            (Work::Deliver { connections, .. }, Kind::Bare) => {
+                bare::append_and_sync(dir, connections, options.time)
+            }
+            (Work::Deliver { connections, chunks }, _) => {
+                deliveries(server, connections, chunks, options.time).await
+            }
             (Work::Visit(Visit::Drain), kind) => {
                 if kind != Kind::Bare {
                     fill(server, DRAINED, 1, MESSAGES, MESSAGE_OCTETS).await?;
@@ -178,12 +201,18 @@ fn next_number() -> u64 {
     NEXT.replace(NEXT.get() + 1)
 }
 
-async fn deliveries(server: &Server, connections: usize, time: Duration) -> anyhow::Result<Sample> {
+async fn deliveries(
+    server: &Server,
+    connections: usize,
+    chunks: bool,
+    time: Duration,
+) -> anyhow::Result<Sample> {
     let lmtp = server.lmtp.context("it takes no mail")?;
     let tally = Rc::new(Tally::default());
     let mut clients = Vec::new();
     for first in 0..connections {
         let mut sender = Sender::connect(lmtp, MESSAGE_OCTETS).await?;
+        sender.chunks = chunks;
         let tally = Rc::clone(&tally);
         clients.push(async move {
             for account in DELIVERED.cycle().skip(first) {
