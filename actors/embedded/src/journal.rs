@@ -6,7 +6,7 @@
 //! fjall refuses or panics: so the end is cut off here, before it looks.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -89,15 +89,13 @@ pub(crate) fn cut_torn_end(store: &Path) -> io::Result<bool> {
     let Some((_, path)) = list(store)?.pop() else {
         return Ok(false);
     };
-    let octets = fs::read(&path)?;
-    let whole = whole_batches(&octets);
-    let torn = is_written(&octets[whole..]);
-    if torn {
+    let whole = Whole::of(&path)?;
+    if whole.is_torn {
         let journal = File::options().write(true).open(path)?;
-        journal.set_len(whole as u64)?;
+        journal.set_len(whole.octets)?;
         journal.sync_all()?;
     }
-    Ok(torn)
+    Ok(whole.is_torn)
 }
 
 /// Removes a folder that may not be there.
@@ -139,12 +137,10 @@ pub(crate) fn restore(kept: &Path, store: &Path) -> io::Result<bool> {
         if damaged {
             break;
         }
-        let mut octets = fs::read(path)?;
-        let whole = whole_batches(&octets);
-        damaged = is_written(&octets[whole..]);
-        octets.truncate(whole);
+        let whole = Whole::of(&path)?;
+        damaged = whole.is_torn;
         let mut journal = File::create(file(store, number))?;
-        journal.write_all(&octets)?;
+        io::copy(&mut File::open(path)?.take(whole.octets), &mut journal)?;
         journal.sync_all()?;
     }
     sync_dir(store)?;
@@ -153,73 +149,145 @@ pub(crate) fn restore(kept: &Path, store: &Path) -> io::Result<bool> {
 
 /// Whether there is anything but zeros: a journal is made at full size before it is filled.
 fn is_written(octets: &[u8]) -> bool {
-    octets.iter().any(|octet| *octet != 0)
+    // In pieces, each to its end: a start goes through much that is zeros, and so many are looked at in one step.
+    let mut pieces = octets.chunks(4_096);
+    pieces.any(|piece| piece.iter().fold(0, |all, octet| all | octet) != 0)
 }
 
 fn file(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number}.{EXTENSION}"))
 }
 
-/// Copies a file, leaving holes where nothing is written.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+/// Shows a file block by block, until `see` has seen enough.
+fn blocks(file: &mut File, mut see: impl FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
     let mut block = vec![0; COPY_OCTETS];
-    let mut length = 0;
     loop {
-        let read = from.read(&mut block)?;
-        if read == 0 {
-            return to.set_len(length);
+        let read = file.read(&mut block)?;
+        if read == 0 || see(&block[..read])? {
+            return Ok(());
         }
-        if is_written(&block[..read]) {
-            to.seek(SeekFrom::Start(length))?;
-            to.write_all(&block[..read])?;
-        }
-        length += read as u64;
     }
 }
 
-/// How many octets of a journal are whole batches, from its beginning on.
+/// Copies a file, leaving holes where nothing is written.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut length = 0;
+    blocks(&mut from, |block| {
+        if is_written(block) {
+            to.seek(SeekFrom::Start(length))?;
+            to.write_all(block)?;
+        }
+        length += block.len() as u64;
+        Ok(false)
+    })?;
+    to.set_len(length)
+}
+
+/// What of a journal is whole batches.
+struct Whole {
+    /// So many octets, from its beginning on.
+    octets: u64,
+    /// Something is written behind them.
+    is_torn: bool,
+}
+
+impl Whole {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let octets = whole_batches(BufReader::with_capacity(COPY_OCTETS, &file), length)?;
+        file.seek(SeekFrom::Start(octets))?;
+        let mut is_torn = false;
+        blocks(&mut file, |block| {
+            is_torn = is_written(block);
+            Ok(is_torn)
+        })?;
+        Ok(Self { octets, is_torn })
+    }
+}
+
+/// How many octets of a journal of `length` octets are whole batches, from its beginning on.
+fn whole_batches(journal: impl Read, length: u64) -> io::Result<u64> {
+    let mut batches = Batches {
+        journal,
+        left: length,
+        payload: Vec::new(),
+    };
+    let mut whole = 0;
+    loop {
+        match batches.next() {
+            Ok(()) => whole = length - batches.left,
+            Err(Unread::NotWhole) => return Ok(whole),
+            Err(Unread::Io(error)) => return Err(error),
+        }
+    }
+}
+
+/// Why a batch was not read.
+enum Unread {
+    /// It ends too soon, or is none.
+    NotWhole,
+    Io(io::Error),
+}
+
+/// The batches of a journal, one after the other.
 ///
 /// fjall's format 3: `1 count:u32 seqno:u64`, then `count` items `2 type compression keyspace:u64 key:u16 value:u32
 /// stored:u32 …` or clearings `4 keyspace:u64`, then `3 xxh3-64 "FJL" 3`, all numbers little-endian. What this doesn't
 /// understand counts as damage, and the frames in it are looked for instead.
-fn whole_batches(journal: &[u8]) -> usize {
-    let mut whole = 0;
-    while let Some(length) = batch(&journal[whole..]) {
-        whole += length;
-    }
-    whole
+struct Batches<R> {
+    journal: R,
+    /// Octets that were not read yet.
+    left: u64,
+    payload: Vec<u8>,
 }
 
-fn batch(octets: &[u8]) -> Option<usize> {
-    const START: usize = 1 + 4 + 8;
-    const ITEM: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
-    const CLEAR: usize = 1 + 8;
-    const TRAILER: &[u8] = b"FJL\x03";
-    if *octets.first()? != 1 {
-        return None;
-    }
-    let count = u32::from_le_bytes(*octets.get(1..)?.first_chunk::<4>()?);
-    let mut at = START;
-    let mut sum = Xxh3::new();
-    for _ in 0..count {
-        let rest = octets.get(at..)?;
-        let length = match *rest.first()? {
-            2 => {
-                let key = u16::from_le_bytes(*rest.get(11..)?.first_chunk::<2>()?);
-                let stored = u32::from_le_bytes(*rest.get(17..)?.first_chunk::<4>()?);
-                ITEM + usize::from(key) + usize::try_from(stored).ok()?
-            }
-            4 => CLEAR,
-            _ => return None,
+impl<R: Read> Batches<R> {
+    fn next(&mut self) -> Result<(), Unread> {
+        let [1, a, b, c, d, _seqno @ ..] = self.read::<13>()? else {
+            return Err(Unread::NotWhole);
         };
-        sum.update(rest.get(..length)?);
-        at += length;
+        let mut sum = Xxh3::new();
+        for _ in 0..u32::from_le_bytes([a, b, c, d]) {
+            let tag = self.read::<1>()?;
+            sum.update(&tag);
+            match tag {
+                [2] => self.item(&mut sum)?,
+                [4] => sum.update(&self.read::<8>()?),
+                _ => return Err(Unread::NotWhole),
+            }
+        }
+        let [3, expected @ .., b'F', b'J', b'L', 3] = self.read::<13>()? else {
+            return Err(Unread::NotWhole);
+        };
+        if u64::from_le_bytes(expected) != sum.digest() {
+            return Err(Unread::NotWhole);
+        }
+        Ok(())
     }
-    let end = octets.get(at..)?;
-    let expected = u64::from_le_bytes(*end.get(1..)?.first_chunk::<8>()?);
-    let whole = *end.first()? == 3 && expected == sum.digest() && end.get(9..)?.starts_with(TRAILER);
-    whole.then_some(at + 9 + TRAILER.len())
+
+    fn item(&mut self, sum: &mut Xxh3) -> Result<(), Unread> {
+        let head = self.read::<20>()?;
+        sum.update(&head);
+        let [.., k, l, _, _, _, _, a, b, c, d] = head;
+        let octets = u64::from(u16::from_le_bytes([k, l])) + u64::from(u32::from_le_bytes([a, b, c, d]));
+        // A length of a torn page may be anything.
+        self.left = self.left.checked_sub(octets).ok_or(Unread::NotWhole)?;
+        let octets = usize::try_from(octets).map_err(|_| Unread::NotWhole)?;
+        self.payload.resize(octets.max(self.payload.len()), 0);
+        let payload = self.payload.get_mut(..octets).ok_or(Unread::NotWhole)?;
+        self.journal.read_exact(payload).map_err(Unread::Io)?;
+        sum.update(payload);
+        Ok(())
+    }
+
+    fn read<const N: usize>(&mut self) -> Result<[u8; N], Unread> {
+        self.left = self.left.checked_sub(N as u64).ok_or(Unread::NotWhole)?;
+        let mut octets = [0; N];
+        self.journal.read_exact(&mut octets).map_err(Unread::Io)?;
+        Ok(octets)
+    }
 }
 
 #[cfg(test)]
@@ -243,11 +311,15 @@ mod tests {
         fs::read(&list(dir).unwrap()[0].1).unwrap()
     }
 
+    fn whole(journal: &[u8]) -> usize {
+        usize::try_from(whole_batches(journal, journal.len() as u64).unwrap()).unwrap()
+    }
+
     #[test]
     fn every_batch_that_fjall_wrote_is_understood() {
         let dir = tempfile::tempdir().unwrap();
         let journal = written(dir.path());
-        let whole = whole_batches(&journal);
+        let whole = whole(&journal);
         assert!(whole > 20 * 1_000);
         assert!(journal[whole..].iter().all(|octet| *octet == 0));
     }
@@ -256,10 +328,31 @@ mod tests {
     fn whole_batches_end_before_the_damaged_one() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = written(dir.path());
-        let (whole, middle) = (whole_batches(&journal), 10_000);
+        let (all, middle) = (whole(&journal), 10_000);
         journal[middle] ^= 4;
-        let before = whole_batches(&journal);
-        assert!(before <= middle && before > middle - 5_000, "{before} of {whole}");
+        let before = whole(&journal);
+        assert!(before <= middle && before > middle - 5_000, "{before} of {all}");
+    }
+
+    #[test]
+    fn a_journal_that_ends_anywhere_is_whole_up_to_the_batch_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = written(dir.path());
+        let mut ends = vec![0];
+        while let Some(end) =
+            (ends[ends.len() - 1] + 1..=journal.len()).find(|end| whole(&journal[..*end]) == *end)
+        {
+            ends.push(end);
+            if ends.len() == 5 {
+                break;
+            }
+        }
+        assert_eq!(ends.len(), 5, "four whole batches");
+        for (before, end) in ends.iter().zip(&ends[1..]) {
+            for cut in *before..*end {
+                assert_eq!(whole(&journal[..cut]), *before);
+            }
+        }
     }
 
     #[test]
