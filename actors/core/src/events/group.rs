@@ -251,6 +251,10 @@ async fn follow_logs(deps: Arc<GroupDeps>) {
     }
     loop {
         worker.read_on().await;
+        // What it read while it was told to stop is for whoever goes on.
+        if stop.has_changed().unwrap_or(true) {
+            break;
+        }
         worker.give_out();
         worker.housekeep().await;
         worker.open_to_replies();

@@ -157,6 +157,22 @@ fn a_group_leaves_what_another_follows_also_while_it_reads_it() {
 }
 
 #[test]
+fn a_group_that_is_taken_off_is_not_shown_what_it_was_reading() {
+    paused(async {
+        let world = world();
+        let [a, b] = nodes(&world, ["a", "b"]).await;
+        let listener = Recorder::willing();
+        a.group("g", &listener).await;
+        store(&world).delay_records(SLOW);
+        sleep(FOREIGN_POLL_PAUSE * 2).await;
+        assert!(a.unregister_group("g"));
+        b.announce(World::event(1, "one")).await;
+        sleep(SLOW * 3).await;
+        assert_eq!(listener.calls(), 0);
+    });
+}
+
+#[test]
 fn a_node_that_comes_back_ends_its_former_log_itself_and_sooner() {
     paused(async {
         let world = world();

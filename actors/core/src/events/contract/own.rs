@@ -389,10 +389,8 @@ pub async fn a_late_sync_listener_does_not_hold_the_reply(world: &World) {
     let begun = Instant::now();
     node.announce(World::event(1, "one")).await;
     let waited = begun.elapsed();
-    assert!(
-        waited >= Duration::from_millis(250) && waited < Duration::from_secs(2),
-        "{waited:?}"
-    );
+    assert!(waited >= Duration::from_millis(250), "{waited:?}");
+    assert_eq!(listener.had().len(), 0, "the reply waited until it was done");
     listener.wait_done(1).await;
 }
 
@@ -406,7 +404,8 @@ pub async fn a_stopped_sync_listener_does_not_hold_the_reply(world: &World) {
     for n in 0..10 {
         node.announce(World::event(1, n)).await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let (took, patience) = (begun.elapsed(), world.patience(Duration::from_secs(1)));
+    assert!(took < patience, "{took:?}");
 }
 
 pub async fn a_key_listener_that_does_not_keep_up_is_told_so(world: &World) {
@@ -439,7 +438,8 @@ pub async fn what_comes_while_records_gather_is_not_forgotten(world: &World) {
         let begun = Instant::now();
         listener.wait_done(n).await;
         let waited = begun.elapsed();
-        assert!(waited < Duration::from_millis(100), "event {n} waited {waited:?}");
+        let patience = world.patience(Duration::from_millis(100));
+        assert!(waited < patience, "event {n} waited {waited:?}");
         tokio::time::sleep(Duration::from_millis(n as u64 % 7)).await;
     }
 }
@@ -481,7 +481,10 @@ pub async fn nothing_changes_for_others_when_a_listener_misbehaves(world: &World
         node.announce(World::event(n % 20, n)).await;
     }
     let announced = begun.elapsed();
-    assert!(announced < Duration::from_secs(5), "{announced:?}");
+    assert!(
+        announced < world.patience(Duration::from_secs(5)),
+        "{announced:?}"
+    );
     willing.wait_done(500).await;
     assert_eq!(numbers(&willing), (0..500).collect());
 }

@@ -183,6 +183,15 @@ impl World {
         Self { format, ..self }
     }
 
+    /// How long something may take that takes less than `time` where the time is the test's own. Servers, and the machine
+    /// that they share with tests, have a speed of their own: there, twenty times as long.
+    pub(super) fn patience(&self, time: Duration) -> Duration {
+        match self.grounds {
+            None => time,
+            Some(_) => time * 20,
+        }
+    }
+
     /// Starts a node.
     pub async fn node(&self, name: &str) -> Node {
         let format = self.format;
