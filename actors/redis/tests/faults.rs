@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Counted, PATIENCE, client, options, try_client, until_well};
+use common::{Counted, PATIENCE, SLACK, client, options, try_client, until_well};
 use mailhorn_events::{AccountId, Generation, MailboxId};
 use mailhorn_ports::{Held, Key, LockToken, MaildropLocks, Registry, StoreError, Transport};
 use mailhorn_redis::testkit::RedisServer;
@@ -20,8 +20,6 @@ const OTHER: Generation = Generation(Uuid::from_u128(2));
 const INBOX: MailboxId = MailboxId(Uuid::from_u128(7));
 const TOKEN: LockToken = LockToken([1; 16]);
 const TTL: Duration = Duration::from_secs(60);
-/// What a loaded machine may add to a deadline.
-const SLACK: Duration = Duration::from_millis(400);
 
 fn key(number: u128) -> Key {
     Key::User(AccountId(Uuid::from_u128(number)))
