@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::not_shown;
+
 /// A file system of its own that fills up, in a mount namespace of its own that ends with its keeper.
 #[derive(Debug)]
 pub struct Disk {
@@ -41,7 +43,7 @@ impl Disk {
             }
             keeper.wait().expect("a child can be waited for");
         }
-        not_shown("no file system can be mounted here (unshare --mount, mount -t tmpfs)");
+        not_shown("no file system can be mounted here (unshare --mount, mount -t tmpfs); run as root");
         None
     }
 
@@ -50,17 +52,6 @@ impl Disk {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// Prints why a test could not show what it is there for.
-///
-/// # Panics
-///
-/// In CI, where it must be possible.
-#[allow(clippy::print_stdout, reason = "what a test could not show is to be seen")]
-pub fn not_shown(why: &str) {
-    println!("NOT SHOWN: {why}; run as root");
-    assert!(std::env::var("CI").is_err(), "in CI it must be possible: {why}");
 }
 
 impl Drop for Disk {

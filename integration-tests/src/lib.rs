@@ -26,3 +26,14 @@ pub mod receiver;
 pub use clients::{Lmtp, Pop3, Reply};
 pub use process::{Ended, Node, NodeBuilder, add_users, binary, mailhorn};
 pub use receiver::Receiving;
+
+/// Prints why a test could not show what it is there for.
+///
+/// # Panics
+///
+/// In CI, where it must be possible.
+#[allow(clippy::print_stdout, reason = "what a test could not show is to be seen")]
+pub fn not_shown(why: &str) {
+    println!("NOT SHOWN: {why}");
+    assert!(std::env::var("CI").is_err(), "in CI it must be possible: {why}");
+}

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::disk::not_shown;
+use crate::not_shown;
 
 /// Says to a test that it has its network.
 const INSIDE: &str = "MAILHORN_TEST_NETWORK";
@@ -26,7 +26,7 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
         .output()
         .is_ok_and(|made| made.status.success());
     if !possible {
-        return not_shown("no network can be made here (unshare --net, ip link)");
+        return not_shown("no network can be made here (unshare --net, ip link); run as root");
     }
     let output = Command::new("unshare")
         .args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])

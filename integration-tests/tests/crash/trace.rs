@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use mailhorn_integration_tests::Node;
+use mailhorn_integration_tests::{Node, not_shown};
 
 /// A system call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -188,8 +188,7 @@ pub(crate) fn is_possible() -> bool {
         .output();
     let is_possible = tried.is_ok_and(|output| output.status.success());
     if !is_possible {
-        println!("NOT SHOWN: strace is missing or may not trace; install strace");
-        assert!(std::env::var("CI").is_err(), "CI must have a strace that works");
+        not_shown("strace is missing or may not trace; install strace");
     }
     is_possible
 }

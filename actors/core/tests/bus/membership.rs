@@ -25,6 +25,9 @@ use mailhorn_ports::{Lease, MailStore, MemberRow, Membership, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
+/// How long a slow store takes to read records: many times the pause between two looks at a log.
+const SLOW: Duration = Duration::from_secs(10);
+
 fn world() -> World {
     World::cluster(Fanout::Registered, 5)
 }
@@ -140,8 +143,6 @@ fn leaves_what_another_follows(slow: fn(&MemoryStore), well: fn(&MemoryStore)) {
         assert_eq!((there.names(), here.calls()), (vec!["after".to_owned()], 1));
     });
 }
-
-const SLOW: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_group_leaves_what_another_follows_also_while_the_store_does_not_say_which_logs_there_are() {

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 
 /// How long tests wait for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// What a loaded machine may add to a deadline. Without the deadline a call waits for the system, which is minutes.
-pub(crate) const SLACK: Duration = Duration::from_secs(3);
+/// What a loaded machine may add to a deadline.
+pub(crate) const SLACK: Duration = Duration::from_millis(400);
 /// Leases of the registry under test: a clause waits for them.
 const LEASE: Duration = Duration::from_secs(3);
 /// Frames that wait in an inbox under test.

@@ -265,7 +265,7 @@ pub async fn an_async_listener_is_shown(world: &World) {
 }
 
 pub async fn a_blocked_async_listener_does_not_hold_up_the_announcer(world: &World) {
-    let node = world.node("a").await;
+    let node = world.patient_node("a").await;
     let listener = Arc::new(Recorder::new(|_, _| Behaviour::Hang));
     let _registration = node.listen(&listener, &[World::key(1)]).await;
     let begun = tokio::time::Instant::now();

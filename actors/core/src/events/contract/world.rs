@@ -202,6 +202,16 @@ impl World {
         self.node_with(name, options).await
     }
 
+    /// Starts a node whose replies wait longer for listeners than any clause does: one that is held up shows.
+    pub(super) async fn patient_node(&self, name: &str) -> Node {
+        let options = Options {
+            format: self.format,
+            sync_timeout: Duration::from_secs(60),
+            ..Options::default()
+        };
+        self.node_with(name, options).await
+    }
+
     /// Starts a node that is set up like this.
     pub async fn node_with(&self, name: &str, options: Options) -> Node {
         let ground = match &self.grounds {
